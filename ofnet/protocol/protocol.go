@@ -91,9 +91,12 @@ func (id EndpointID) String() string { return id.Host + "/" + id.ContainerID + "
 
 // RegisterRequest announces a host. With TLS the host's name must be that of the client certificate.
 type RegisterRequest struct {
-	Host      string     `json:"host"`
-	Version   string     `json:"version"` // of this protocol
-	Build     string     `json:"build"`   // of the binary, for people
+	Host    string `json:"host"`
+	Version string `json:"version"` // of this protocol
+	Build   string `json:"build"`   // of the binary, for people
+	// Instance is made up anew by each process of the agent: with the same instance a registration replaces the host's
+	// present session, which is then the broken one of before; with another it is refused while that one lives.
+	Instance  string     `json:"instance,omitempty"`
 	VTEP      netip.Addr `json:"vtep,omitzero"`
 	VTEP6     netip.Addr `json:"vtep6,omitzero"`
 	VXLANPort int        `json:"vxlanPort,omitempty"`

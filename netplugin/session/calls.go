@@ -1,0 +1,68 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// The calls below answer with a *protocol.Error (errors.As) when netmaster refused, with ErrUnreachable (errors.Is),
+// at once, when there is no session, and with the context's error when its time is over.
+
+// CreateEndpoint allocates and records an endpoint of this host, or answers the one that exists. The records of the
+// answer are part of the desired state when it returns.
+func (s *Session) CreateEndpoint(ctx context.Context, request protocol.CreateEndpointRequest) (protocol.CreateEndpointReply, error) {
+	var reply protocol.CreateEndpointReply
+	err := s.call(ctx, protocol.MethodCreateEndpoint, request, &reply)
+	return reply, err
+}
+
+// Settle waits until the hosts that can meet an endpoint have realised it, and names those that did not in time.
+func (s *Session) Settle(ctx context.Context, request protocol.SettleRequest) (protocol.SettleReply, error) {
+	var reply protocol.SettleReply
+	err := s.call(ctx, protocol.MethodSettleEndpoint, request, &reply)
+	return reply, err
+}
+
+// DeleteEndpoint releases an endpoint; one that does not exist is no error.
+func (s *Session) DeleteEndpoint(ctx context.Context, id protocol.EndpointID) error {
+	return s.call(ctx, protocol.MethodDeleteEndpoint, protocol.DeleteEndpointRequest{ID: id}, nil)
+}
+
+// ReserveAddress takes an address for an endpoint that will be created.
+func (s *Session) ReserveAddress(ctx context.Context, request protocol.ReserveAddressRequest) (protocol.ReserveAddressReply, error) {
+	var reply protocol.ReserveAddressReply
+	err := s.call(ctx, protocol.MethodReserveAddress, request, &reply)
+	return reply, err
+}
+
+// ReleaseAddress gives a reservation up; an unknown token is no error.
+func (s *Session) ReleaseAddress(ctx context.Context, token string) error {
+	return s.call(ctx, protocol.MethodReleaseAddress, protocol.ReleaseAddressRequest{Token: token}, nil)
+}
+
+// CreateNetwork makes a network for a docker network of this host. Its record is part of the desired state when it
+// returns.
+func (s *Session) CreateNetwork(ctx context.Context, request protocol.CreateNetworkRequest) (protocol.CreateNetworkReply, error) {
+	var reply protocol.CreateNetworkReply
+	err := s.call(ctx, protocol.MethodCreateNetwork, request, &reply)
+	return reply, err
+}
+
+// DeleteNetwork removes a network that CreateNetwork made; an unknown one is no error.
+func (s *Session) DeleteNetwork(ctx context.Context, request protocol.DeleteNetworkRequest) error {
+	return s.call(ctx, protocol.MethodDeleteNetwork, request, nil)
+}
+
+// ProviderEvent tells what an orchestrator says of a container.
+func (s *Session) ProviderEvent(ctx context.Context, event protocol.ProviderEvent) error {
+	return s.call(ctx, protocol.MethodProviderEvent, event, nil)
+}
+
+// Statistics sends counters of endpoints; without a session they are dropped.
+func (s *Session) Statistics(statistics protocol.Statistics) {}
+
+func (s *Session) call(_ context.Context, method string, _, _ any) error {
+	return fmt.Errorf("%s: %w", method, ErrUnreachable)
+}
