@@ -1,0 +1,304 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Component is a part of the cluster that can be started, stopped, killed and paused.
+type Component string
+
+// Components. OVS is two processes, ovsdb-server and ovs-vswitchd.
+const (
+	Netplugin Component = "netplugin"
+	Netmaster Component = "netmaster"
+	OVS       Component = "ovs"
+	Store     Component = "store"
+	Docker    Component = "docker"
+
+	ovsDatabase Component = "ovsdb-server"
+	ovsSwitch   Component = "ovs-vswitchd"
+)
+
+// Components lists all of them, for messages.
+var Components = []Component{Netplugin, Netmaster, OVS, Store, Docker}
+
+// StopGrace is how long Stop waits after SIGTERM before it kills.
+const StopGrace = 5 * time.Second
+
+// processes of a component, in the order in which they are started.
+func (c Component) processes() []Component {
+	if c == OVS {
+		return []Component{ovsDatabase, ovsSwitch}
+	}
+	return []Component{c}
+}
+
+// check refuses what this sandbox does not have.
+func (s *Sandbox) check(component Component, host int) error {
+	config := s.record.Config
+	if err := s.checkHost(host); err != nil {
+		return err
+	}
+	switch component {
+	case Netplugin, OVS:
+		return nil
+	case Netmaster:
+		if host > config.Netmasters {
+			return fmt.Errorf("there is no netmaster %d: the sandbox has %d", host, config.Netmasters)
+		}
+		return nil
+	case Store:
+		if config.Store == StoreEmbedded {
+			return errors.New("the store is embedded in netmaster: name netmaster, or use \"up --store etcd\"")
+		}
+		return nil
+	case Docker:
+		if !config.Docker {
+			return errors.New("this sandbox has no Docker Engines: use \"up --docker\"")
+		}
+		return nil
+	default:
+		return fmt.Errorf("unknown component %q: use one of %v", component, Components)
+	}
+}
+
+// Start starts a component of a host and returns when it listens. One that runs already is left alone.
+func (s *Sandbox) Start(ctx context.Context, component Component, host int) error {
+	if err := s.check(component, host); err != nil {
+		return err
+	}
+	for _, part := range component.processes() {
+		if err := s.startProcess(ctx, part, host); err != nil {
+			return err
+		}
+	}
+	if component == OVS {
+		return s.addUnderlayBridge(ctx, host)
+	}
+	return nil
+}
+
+func (s *Sandbox) startProcess(ctx context.Context, part Component, host int) error {
+	name := processName(part, host)
+	rec, err := s.view()
+	if err != nil {
+		return err
+	}
+	if rec.Processes[name].alive() {
+		return nil
+	}
+	start, listens, err := s.commandOf(part, host)
+	if err != nil {
+		return err
+	}
+	started, err := s.spawn(start)
+	if err != nil {
+		return err
+	}
+	if err := s.change(func(rec *record) error { rec.Processes[name] = started; return nil }); err != nil {
+		return errors.Join(err, started.kill())
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err = waitFor(ctx, func() bool { return !started.alive() || listens() })
+	if err == nil && started.alive() {
+		return nil
+	}
+	return fmt.Errorf("%s of host %d did not start; its log %s ends with:\n%s", part, host, s.logFile(name), s.logTail(name))
+}
+
+// commandOf tells how a process is started and how it is seen to be ready.
+func (s *Sandbox) commandOf(part Component, host int) (command, func() bool, error) {
+	start := command{who: processName(part, host), netns: s.hostNetNS(host), env: s.Environment(host)}
+	ovs := s.hostDir(host, "ovs")
+	switch part {
+	case ovsDatabase:
+		start.args = []string{"ovsdb-server", ovs + "/conf.db", "--remote=punix:" + ovs + "/db.sock", "--unixctl=" + ovs + "/ovsdb.ctl",
+			"--pidfile=" + ovs + "/ovsdb-server.pid", "--no-chdir"}
+		return start, s.answersUnix(ovs + "/db.sock"), s.createDatabase(host)
+	case ovsSwitch:
+		start.args = []string{"ovs-vswitchd", "unix:" + ovs + "/db.sock", "--unixctl=" + ovs + "/ovs-vswitchd.ctl",
+			"--pidfile=" + ovs + "/ovs-vswitchd.pid", "--no-chdir", "-vconsole:warn"}
+		return start, s.answersUnix(ovs + "/ovs-vswitchd.ctl"), nil
+	case Netmaster:
+		start.args = s.netmasterArgs(host)
+		return start, s.answersTCP(s.managementAddr(host).Addr().String() + ":9999"), nil
+	case Netplugin:
+		start.args = s.netpluginArgs(host)
+		return start, s.answersUnix(s.hostDir(host, "run", "contiv-cni.sock")), nil
+	case Store:
+		start.args = s.etcdArgs(host)
+		return start, s.answersTCP(s.managementAddr(host).Addr().String() + ":2379"), nil
+	case Docker:
+		return s.dockerCommand(host)
+	default:
+		return start, nil, fmt.Errorf("unknown component %q", part)
+	}
+}
+
+func (s *Sandbox) netmasterArgs(host int) []string {
+	config, addr := s.record.Config, s.managementAddr(host).Addr()
+	args := []string{filepath.Join(config.BinDir, "netmaster"),
+		"--external-address", "0.0.0.0:9999", "--internal-address", fmt.Sprintf("%s:9999", addr),
+		"--rpc-address", fmt.Sprintf("%s:9001", addr), "--fwdmode", config.FwdMode,
+		"--data-dir", s.hostDir(host, "netmaster"), "--run-dir", s.hostDir(host, "run")}
+	if config.Store == StoreEtcd {
+		args = append(args, "--etcd", fmt.Sprintf("http://%s:2379", s.managementAddr(1).Addr()))
+	}
+	return append(args, config.NetmasterArgs...)
+}
+
+func (s *Sandbox) netpluginArgs(host int) []string {
+	config := s.record.Config
+	var masters []string
+	for n := 1; n <= config.Netmasters; n++ {
+		masters = append(masters, fmt.Sprintf("%s:9001", s.managementAddr(n).Addr()))
+	}
+	args := []string{filepath.Join(config.BinDir, "netplugin"),
+		"--host", s.hostName(host), "--netmaster", strings.Join(masters, ","), "--vtep-ip", s.vtepAddr(host).Addr().String(),
+		"--datapath-type", "netdev", "--ovs-rundir", s.hostDir(host, "ovs"), "--run-dir", s.hostDir(host, "run")}
+	if config.Docker {
+		args = append(args, "--mode", "docker", "--docker-host", s.dockerHost(host), "--docker-plugin-dir", s.dockerPluginDir(host))
+	}
+	return append(args, config.NetpluginArgs...)
+}
+
+func (s *Sandbox) etcdArgs(host int) []string {
+	url := fmt.Sprintf("http://%s:2379", s.managementAddr(host).Addr())
+	return []string{"etcd", "--data-dir", s.hostDir(host, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url,
+		"--listen-peer-urls", "http://127.0.0.1:2380", "--initial-advertise-peer-urls", "http://127.0.0.1:2380",
+		"--initial-cluster", "default=http://127.0.0.1:2380"}
+}
+
+// createDatabase makes an empty OVS configuration; one that is there is kept.
+func (s *Sandbox) createDatabase(host int) error {
+	for _, dir := range []string{"ovs", "run"} {
+		if err := os.MkdirAll(s.hostDir(host, dir), 0o755); err != nil {
+			return fmt.Errorf("making a directory of host %d: %w", host, err)
+		}
+	}
+	file := s.hostDir(host, "ovs", "conf.db")
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	output, err := exec.Command("ovsdb-tool", "create", file, "/usr/share/openvswitch/vswitch.ovsschema").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("making the OVS database of host %d: %w: %s", host, err, output)
+	}
+	return nil
+}
+
+// addUnderlayBridge gives the host its VTEP address on an OVS bridge: the userspace datapath sends tunnel packets out
+// only through one (see reference of ovs-vswitchd "native tunneling"). Idempotent; needed again after a restart of
+// the switch, which makes the bridge's interface anew.
+func (s *Sandbox) addUnderlayBridge(ctx context.Context, host int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ovs-vsctl", "--db=unix:"+s.hostDir(host, "ovs", "db.sock"),
+		"--", "--may-exist", "add-br", physicalBridge,
+		"--", "set", "bridge", physicalBridge, "datapath_type=netdev", "fail_mode=standalone",
+		"--", "--may-exist", "add-port", physicalBridge, hostUnderlayLink)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("making the underlay bridge of host %d: %w: %s", host, err, output)
+	}
+	return inNetNS(s.hostNetNS(host), func() error {
+		var err error
+		if waitErr := waitFor(ctx, func() bool { err = addAddr(physicalBridge, s.vtepAddr(host)); return err == nil }); waitErr != nil {
+			return fmt.Errorf("underlay bridge of host %d: %w", host, err)
+		}
+		return nil
+	})
+}
+
+// Stop ends a component cleanly; after StopGrace it is killed.
+func (s *Sandbox) Stop(component Component, host int) error {
+	return s.eachProcess(component, host, func(p process) error { return p.stop(StopGrace) })
+}
+
+// Kill ends a component with SIGKILL.
+func (s *Sandbox) Kill(component Component, host int) error {
+	return s.eachProcess(component, host, process.kill)
+}
+
+// Restart is Stop and Start.
+func (s *Sandbox) Restart(ctx context.Context, component Component, host int) error {
+	if err := s.Stop(component, host); err != nil {
+		return err
+	}
+	return s.Start(ctx, component, host)
+}
+
+// Pause stops a component's processes in their tracks (SIGSTOP) until Resume.
+func (s *Sandbox) Pause(component Component, host int) error {
+	return s.eachProcess(component, host, func(p process) error { return p.signal(syscall.SIGSTOP) })
+}
+
+// Resume lets a paused component go on.
+func (s *Sandbox) Resume(component Component, host int) error {
+	return s.eachProcess(component, host, func(p process) error { return p.signal(syscall.SIGCONT) })
+}
+
+// Running tells whether every process of a component lives.
+func (s *Sandbox) Running(component Component, host int) bool {
+	rec, err := s.view()
+	return err == nil && !slices.ContainsFunc(component.processes(), func(part Component) bool {
+		return !rec.Processes[processName(part, host)].alive()
+	})
+}
+
+// PID of a component's (main) process, 0 if it does not run.
+func (s *Sandbox) PID(component Component, host int) int {
+	rec, err := s.view()
+	if err != nil {
+		return 0
+	}
+	parts := component.processes()
+	p := rec.Processes[processName(parts[len(parts)-1], host)]
+	if !p.alive() {
+		return 0
+	}
+	return p.PID
+}
+
+// eachProcess works on the processes of a component, the last started first.
+func (s *Sandbox) eachProcess(component Component, host int, f func(process) error) error {
+	if err := s.check(component, host); err != nil {
+		return err
+	}
+	rec, err := s.view()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, part := range slices.Backward(component.processes()) {
+		if p, ok := rec.Processes[processName(part, host)]; ok {
+			errs = append(errs, f(p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Sandbox) answersUnix(path string) func() bool { return answers("unix", path) }
+
+func (s *Sandbox) answersTCP(addr string) func() bool { return answers("tcp", addr) }
+
+func answers(network, addr string) func() bool {
+	return func() bool {
+		conn, err := net.DialTimeout(network, addr, time.Second)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	}
+}
