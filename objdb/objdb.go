@@ -14,13 +14,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Limits that hold on every store, so that what one accepts another does not refuse.
 const (
 	MaxValueBytes = 64 << 10
-	MaxTxnOps     = 64 // compares and operations are counted apart
+	MaxTxnOps     = 64        // compares and operations are counted apart
+	MaxTxnBytes   = 256 << 10 // keys and values of all operations of one transaction
 	DefaultRoot   = "/contiv.io/"
 )
 
@@ -87,20 +89,48 @@ type Txn struct {
 	Then []Op
 }
 
-// Check reports ErrTooLarge, wrapped with the limit and the offending key or count, for a transaction that no store
-// may accept. Drivers call it before they send anything.
+// Check reports what no store accepts: ErrTooLarge, wrapped with the limit and the offending key or count, or an error
+// without class for misuse (no key, a key twice, a reserved key). Drivers call it before they send anything.
 func (t Txn) Check() error {
 	if len(t.If) > MaxTxnOps || len(t.Then) > MaxTxnOps {
 		return fmt.Errorf("transaction of %d compares and %d writes, at most %d of each: %w",
 			len(t.If), len(t.Then), MaxTxnOps, ErrTooLarge)
 	}
+	total := 0
+	seen := make(map[string]bool, len(t.Then))
 	for _, op := range t.Then {
-		if len(op.Value) > MaxValueBytes {
+		switch {
+		case op.Key == "" || strings.HasPrefix(op.Key, "/"):
+			return fmt.Errorf("key %q of a write is empty or begins with a slash", op.Key)
+		case IsReserved(op.Key):
+			return fmt.Errorf("key %q is below %q, which belongs to the store itself", op.Key, ReservedPrefix)
+		case seen[op.Key]:
+			return fmt.Errorf("key %q is written twice in one transaction", op.Key)
+		case len(op.Value) > MaxValueBytes:
 			return fmt.Errorf("value of %q has %d bytes, at most %d: %w", op.Key, len(op.Value), MaxValueBytes, ErrTooLarge)
 		}
+		seen[op.Key] = true
+		total += len(op.Key) + len(op.Value)
+	}
+	if total > MaxTxnBytes {
+		return fmt.Errorf("transaction writes %d bytes, at most %d: %w", total, MaxTxnBytes, ErrTooLarge)
 	}
 	return nil
 }
+
+// Keys that drivers keep for themselves. They are below the root like any other, but List and Watch do not show them
+// and Commit refuses them.
+const (
+	ReservedPrefix = "meta/store/"
+	// IDKey holds what Store.ID returns; created if absent by whoever opens the store first.
+	IDKey = ReservedPrefix + "id"
+	// TickKey is written by every Commit, so that the revision of its last change is the answer of Store.Revision:
+	// exact and cheap to read even if other programs keep their keys in the same store.
+	TickKey = ReservedPrefix + "tick"
+)
+
+// IsReserved tells whether the key belongs to the store itself.
+func IsReserved(key string) bool { return strings.HasPrefix(key, ReservedPrefix) }
 
 // Event is the newest state of one changed key.
 type Event struct {

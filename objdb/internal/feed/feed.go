@@ -1,0 +1,113 @@
+// Package feed is the watcher that drivers share: it takes batches from a driver as fast as they come and hands them
+// to a consumer as slowly as it reads, merging what piles up to the latest value per key.
+package feed
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/contiv/contiv/objdb"
+)
+
+// Feed implements objdb.Watcher. Memory is bounded by the number of distinct keys below its prefix that changed since
+// the consumer last read.
+type Feed struct {
+	prefix string
+	out    chan objdb.Batch
+	in     chan objdb.Batch
+
+	mu  sync.Mutex
+	err error
+}
+
+// New makes a feed of the keys below the prefix. It delivers nothing before Run.
+func New(prefix string) *Feed {
+	return &Feed{prefix: prefix, out: make(chan objdb.Batch), in: make(chan objdb.Batch)}
+}
+
+// Batches implements objdb.Watcher.
+func (f *Feed) Batches() <-chan objdb.Batch { return f.out }
+
+// Err implements objdb.Watcher.
+func (f *Feed) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// Run delivers what the source pushes until the context ends or the source returns, whose error then becomes Err; an
+// ended context becomes the context's error. Pushed batches come in increasing revision, each whole revisions of
+// any keys, also of those outside the prefix. push never waits for the consumer. Run returns when the source has.
+func (f *Feed) Run(ctx context.Context, source func(ctx context.Context, push func(objdb.Batch)) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- source(ctx, func(b objdb.Batch) {
+			select {
+			case f.in <- b:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	err, returned := f.pump(ctx, ended)
+	cancel()
+	if !returned {
+		<-ended
+	}
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
+	close(f.out)
+}
+
+// pump returns why the feed ended and whether the source is known to have returned.
+func (f *Feed) pump(ctx context.Context, ended <-chan error) (error, bool) {
+	var waiting pile
+	for {
+		var out chan objdb.Batch
+		if waiting.any {
+			out = f.out
+		}
+		select {
+		case b := <-f.in:
+			waiting.add(f.prefix, b)
+		case out <- waiting.batch:
+			waiting = pile{}
+		case err := <-ended:
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return err, true
+		case <-ctx.Done():
+			return ctx.Err(), false
+		}
+	}
+}
+
+// pile merges batches. Invariant: at[k] is the index in batch.Events of the one event of key k.
+type pile struct {
+	any   bool
+	batch objdb.Batch
+	at    map[string]int
+}
+
+func (p *pile) add(prefix string, b objdb.Batch) {
+	p.any = true
+	p.batch.Revision = b.Revision
+	for _, event := range b.Events {
+		if !strings.HasPrefix(event.Key, prefix) || objdb.IsReserved(event.Key) {
+			continue
+		}
+		if i, ok := p.at[event.Key]; ok {
+			p.batch.Events[i] = event
+			continue
+		}
+		if p.at == nil {
+			p.at = make(map[string]int)
+		}
+		p.at[event.Key] = len(p.batch.Events)
+		p.batch.Events = append(p.batch.Events, event)
+	}
+}
