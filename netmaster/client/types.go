@@ -1,0 +1,183 @@
+package client
+
+import "github.com/contiv/contiv/state"
+
+// Link points to another object.
+type Link struct {
+	Type string `json:"type,omitempty"`
+	Key  string `json:"key,omitempty"`
+}
+
+// LinkSet is links by the model key of what they point to.
+type LinkSet map[string]Link
+
+// Tenant is a tenant with the objects in it.
+type Tenant struct {
+	ModelKey string `json:"key,omitempty"`
+	state.Tenant
+	LinkSets TenantLinkSets `json:"link-sets"`
+}
+
+// TenantLinkSets are the objects of a tenant by type.
+type TenantLinkSets struct {
+	AppProfiles    LinkSet `json:"AppProfiles,omitempty"`
+	EndpointGroups LinkSet `json:"EndpointGroups,omitempty"`
+	NetProfiles    LinkSet `json:"NetProfiles,omitempty"`
+	Networks       LinkSet `json:"Networks,omitempty"`
+	Policies       LinkSet `json:"Policies,omitempty"`
+	Servicelbs     LinkSet `json:"Servicelbs,omitempty"`
+	VolumeProfiles LinkSet `json:"VolumeProfiles,omitempty"`
+	Volumes        LinkSet `json:"Volumes,omitempty"`
+}
+
+// TenantOper are the figures of a tenant.
+type TenantOper struct {
+	EndpointGroups   []EndpointGroupOper `json:"endpointGroups,omitempty"`
+	Networks         []NetworkOper       `json:"networks,omitempty"`
+	TotalAppProfiles int                 `json:"totalAppProfiles,omitempty"`
+	TotalEPGs        int                 `json:"totalEPGs,omitempty"`
+	TotalEndpoints   int                 `json:"totalEndpoints,omitempty"`
+	TotalNetprofiles int                 `json:"totalNetprofiles,omitempty"`
+	TotalNetworks    int                 `json:"totalNetworks,omitempty"`
+	TotalPolicies    int                 `json:"totalPolicies,omitempty"`
+	TotalServicelbs  int                 `json:"totalServicelbs,omitempty"`
+}
+
+// Network is a network with its tenant and groups.
+type Network struct {
+	ModelKey string `json:"key,omitempty"`
+	state.Network
+	LinkSets NetworkLinkSets `json:"link-sets"`
+	Links    NetworkLinks    `json:"links"`
+}
+
+// NetworkLinkSets are the objects that use a network.
+type NetworkLinkSets struct {
+	EndpointGroups LinkSet `json:"EndpointGroups,omitempty"`
+	Servicelbs     LinkSet `json:"Servicelbs,omitempty"`
+	Services       LinkSet `json:"Services,omitempty"`
+}
+
+// NetworkLinks are the objects a network belongs to.
+type NetworkLinks struct {
+	Tenant Link `json:"Tenant"`
+}
+
+// NetworkOper are the figures of a network. PktTag is the VLAN, or for vxlan the VNI, and ExternalPktTag the VNI.
+type NetworkOper struct {
+	AllocatedAddressesCount int            `json:"allocatedAddressesCount,omitempty"`
+	AllocatedIPAddresses    string         `json:"allocatedIPAddresses,omitempty"`
+	AvailableIPAddresses    string         `json:"availableIPAddresses,omitempty"`
+	Endpoints               []EndpointOper `json:"endpoints,omitempty"`
+	ExternalPktTag          int            `json:"externalPktTag,omitempty"`
+	NetworkTag              string         `json:"networkTag,omitempty"`
+	NumEndpoints            int            `json:"numEndpoints,omitempty"`
+	PktTag                  int            `json:"pktTag,omitempty"`
+}
+
+// EndpointGroup is a group with what it uses and belongs to.
+type EndpointGroup struct {
+	ModelKey string `json:"key,omitempty"`
+	state.EndpointGroup
+	LinkSets EndpointGroupLinkSets `json:"link-sets"`
+	Links    EndpointGroupLinks    `json:"links"`
+}
+
+// EndpointGroupLinkSets are the policies and contracts of a group and the rules that name it.
+type EndpointGroupLinkSets struct {
+	ExtContractsGrps LinkSet `json:"ExtContractsGrps,omitempty"`
+	MatchRules       LinkSet `json:"MatchRules,omitempty"`
+	Policies         LinkSet `json:"Policies,omitempty"`
+	Services         LinkSet `json:"Services,omitempty"`
+}
+
+// EndpointGroupLinks are the objects a group belongs to.
+type EndpointGroupLinks struct {
+	AppProfile Link `json:"AppProfile"`
+	NetProfile Link `json:"NetProfile"`
+	Network    Link `json:"Network"`
+	Tenant     Link `json:"Tenant"`
+}
+
+// EndpointGroupOper are the figures of a group. The address texts are those of its own pool, empty without one.
+type EndpointGroupOper struct {
+	AllocatedIPAddresses string         `json:"allocatedIPAddresses,omitempty"`
+	AvailableIPAddresses string         `json:"availableIPAddresses,omitempty"`
+	Endpoints            []EndpointOper `json:"endpoints,omitempty"`
+	ExternalPktTag       int            `json:"externalPktTag,omitempty"`
+	GroupTag             string         `json:"groupTag,omitempty"`
+	NumEndpoints         int            `json:"numEndpoints,omitempty"`
+	PktTag               int            `json:"pktTag,omitempty"`
+}
+
+// Global is the one object of cluster-wide settings. It has no links.
+type Global struct {
+	ModelKey string `json:"key,omitempty"`
+	state.Global
+}
+
+// GlobalOper are the figures of the cluster.
+type GlobalOper struct {
+	ClusterMode     string `json:"clusterMode,omitempty"`
+	FreeVXLANsStart int    `json:"freeVXLANsStart,omitempty"`
+	NumNetworks     int    `json:"numNetworks,omitempty"` // VLANs and VXLANs in use
+	VlansInUse      string `json:"vlansInUse,omitempty"`  // "1, 10-11, 300"
+	VxlansInUse     string `json:"vxlansInUse,omitempty"`
+}
+
+// EndpointOper is one endpoint. IPAddress has always two entries: IPv4, then IPv6 or an empty string.
+type EndpointOper struct {
+	ContainerID      string   `json:"containerID,omitempty"`
+	ContainerName    string   `json:"containerName,omitempty"`
+	EndpointGroupID  int      `json:"endpointGroupId,omitempty"`
+	EndpointGroupKey string   `json:"endpointGroupKey,omitempty"` // "group:tenant"
+	EndpointID       string   `json:"endpointID,omitempty"`
+	HomingHost       string   `json:"homingHost,omitempty"`
+	IntfName         string   `json:"intfName,omitempty"`
+	IPAddress        []string `json:"ipAddress,omitempty"`
+	Labels           string   `json:"labels,omitempty"` // "map[k:v]"
+	MacAddress       string   `json:"macAddress,omitempty"`
+	Network          string   `json:"network,omitempty"` // "network.tenant"
+	ServiceName      string   `json:"serviceName,omitempty"`
+	VirtualPort      string   `json:"virtualPort,omitempty"` // in the inspection of the endpoint itself only
+	VtepIP           string   `json:"vtepIP,omitempty"`
+}
+
+// Inspection is an object with its figures.
+type Inspection[T, O any] struct {
+	Config T `json:"Config"`
+	Oper   O `json:"Oper"`
+}
+
+// EndpointInspection is an endpoint, which has no configuration of its own.
+type EndpointInspection struct {
+	Oper EndpointOper `json:"Oper"`
+}
+
+// Version says which build a program is.
+type Version struct {
+	GitCommit string `json:"GitCommit"`
+	Version   string `json:"Version"` // begins with x.y.z
+	BuildTime string `json:"BuildTime"`
+}
+
+// Info says how the control plane stands.
+type Info struct {
+	LocalIP        string   `json:"local-ip"`
+	LeaderIP       string   `json:"leader-ip"`     // host:port, empty while nobody leads
+	CurrentState   string   `json:"current-state"` // "leader" or "follower"
+	NetpluginNodes []string `json:"netplugin-nodes"`
+	NetmasterNodes []string `json:"netmaster-nodes"`
+}
+
+// ProblemType is the media type of a Problem.
+const ProblemType = "application/problem+json"
+
+// Problem is the JSON form of an error (RFC 9457), given to clients that accept JSON.
+type Problem struct {
+	Type     string `json:"type,omitempty"`
+	Title    string `json:"title"` // the text of the status code
+	Status   int    `json:"status"`
+	Detail   string `json:"detail"`             // the message, the same as in the plain text form
+	Instance string `json:"instance,omitempty"` // the request's id
+}
