@@ -156,14 +156,15 @@ func appendState(out []byte, t *Term) []byte {
 	if t.masked {
 		mask = binary.BigEndian.Uint32(t.mask[:4])
 	}
-	return appendFlags(appendFlags(out, '+', value&mask), '-', mask&^value)
-}
-
-func appendFlags(out []byte, sign byte, bits uint32) []byte {
 	for i, name := range stateNames {
-		if bits&(1<<i) != 0 {
-			out = append(append(out, sign), name...)
+		if mask&(1<<i) == 0 {
+			continue
 		}
+		sign := byte('-')
+		if value&(1<<i) != 0 {
+			sign = '+'
+		}
+		out = append(append(out, sign), name...)
 	}
 	return out
 }

@@ -1,5 +1,6 @@
-// Package ovstest starts a private Open vSwitch for tests: its own database, its own ovs-vswitchd with the userspace
-// datapath, all files in a temporary directory. It needs root and the openvswitch-switch package, no running service.
+// Package ovstest starts a private Open vSwitch for tests: its own database and its own ovs-vswitchd with the userspace
+// datapath, in a network namespace of its own, because the userspace datapath makes a device of fixed name. All files are
+// in a temporary directory. It needs root and the openvswitch-switch package, no running service.
 package ovstest
 
 import (
@@ -25,6 +26,7 @@ const patience = 20 * time.Second
 // OVS is a running Open vSwitch with one bridge.
 type OVS struct {
 	Dir    string // run directory: sockets and pid files
+	NetNS  string // name of the network namespace that ovs-vswitchd lives in
 	Bridge string
 	t      testing.TB
 }
@@ -38,9 +40,9 @@ func Start(t testing.TB) *OVS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The bridge's port is a network device of this machine: its name must be ours alone.
-	o := &OVS{Dir: dir, Bridge: fmt.Sprintf("t%x-%d", os.Getpid(), instances.Add(1)), t: t}
+	o := &OVS{Dir: dir, NetNS: fmt.Sprintf("ovstest-%d-%d", os.Getpid(), instances.Add(1)), Bridge: "br-test", t: t}
 	t.Cleanup(o.stop)
+	o.Run("ip", "netns", "add", o.NetNS)
 	o.Run("ovsdb-tool", "create", o.path("conf.db"), schema)
 	o.Run("ovsdb-server", o.path("conf.db"), "--remote=punix:"+o.path("db.sock"), "--unixctl="+o.path("ovsdb.ctl"),
 		"--pidfile="+o.path("ovsdb-server.pid"), "--log-file="+o.path("ovsdb.log"), "--detach", "--no-chdir")
@@ -63,7 +65,7 @@ func (o *OVS) path(name string) string { return filepath.Join(o.Dir, name) }
 // StartSwitch starts ovs-vswitchd again after StopSwitch.
 func (o *OVS) StartSwitch() {
 	o.t.Helper()
-	o.Run("ovs-vswitchd", "unix:"+o.DB(), "--unixctl="+o.path("vswitchd.ctl"), "--pidfile="+o.path("ovs-vswitchd.pid"),
+	o.RunInside("ovs-vswitchd", "unix:"+o.DB(), "--unixctl="+o.path("vswitchd.ctl"), "--pidfile="+o.path("ovs-vswitchd.pid"),
 		"--log-file="+o.path("vswitchd.log"), "--detach", "--no-chdir")
 }
 
@@ -133,6 +135,12 @@ func (o *OVS) Run(program string, args ...string) string {
 	return out
 }
 
+// RunInside runs a program in the network namespace of the switch.
+func (o *OVS) RunInside(program string, args ...string) string {
+	o.t.Helper()
+	return o.Run("nsenter", append([]string{"--net=/run/netns/" + o.NetNS, program}, args...)...)
+}
+
 // Try is Run that answers the error, with what the program said.
 func (o *OVS) Try(program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -160,14 +168,13 @@ func (o *OVS) Wait(what string, done func() bool) {
 }
 
 func (o *OVS) stop() {
-	// The bridge goes first, so that its network device does not stay.
-	if _, err := os.Stat(o.path("ovs-vswitchd.pid")); err == nil {
-		_, _ = o.Try("ovs-vsctl", "--db=unix:"+o.DB(), "--timeout=5", "--if-exists", "del-br", o.Bridge)
-	}
 	for _, name := range []string{"ovs-vswitchd.pid", "ovsdb-server.pid"} {
 		if err := o.kill(name); err != nil {
 			o.t.Errorf("stopping Open vSwitch: %v", err)
 		}
+	}
+	if _, err := o.Try("ip", "netns", "del", o.NetNS); err != nil {
+		o.t.Errorf("removing network namespace: %v", err)
 	}
 	if err := os.RemoveAll(o.Dir); err != nil {
 		o.t.Error(err)
