@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, the demo and the tests use. Says nothing when all are there.
+set -euo pipefail
+
+packages=(openvswitch-switch etcd-server docker.io busybox-static ethtool iproute2 iputils-ping iperf3 tcpdump procps iptables)
+
+missing=()
+for package in "${packages[@]}"; do
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+if ((EUID != 0)); then
+  echo "make deps: missing packages: ${missing[*]}; run it as root" >&2
+  exit 1
+fi
+echo "installing ${missing[*]}"
+# Nothing of this needs to run as a service: the sandbox and the tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+log=$(mktemp)
+if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -20 "$log" >&2
+  echo "make deps: installing ${missing[*]} failed; the whole output is in $log" >&2
+  exit 1
+fi
+rm -f "$log"
