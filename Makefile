@@ -36,8 +36,7 @@ build: ## build static binaries into bin/
 
 .PHONY: demo
 demo: deps ## a three-host cluster and a short tour; leaves the cluster running
-	@echo "building (the first time takes a minute or two)"
-	@$(MAKE) --no-print-directory build
+	@install/patiently.sh "building (minutes the first time, seconds after)" $(MAKE) --no-print-directory build
 	@install/demo/demo.sh
 
 .PHONY: demo-down
@@ -64,13 +63,12 @@ clean: ## remove what build made
 	@rm -rf bin
 
 $(LINT):
-	@echo "building golangci-lint $(LINT_VERSION) (once)"
 	@mkdir -p $(CACHE)
-	@GOBIN=$(CACHE)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@GOBIN=$(CACHE)/build install/patiently.sh "building golangci-lint $(LINT_VERSION) (once)" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	@mv $(CACHE)/build/golangci-lint $@
 
 # The reference CNI plugins: portmap is chained behind ours in tests, bridge and host-local are a benchmark's
 # denominator.
 $(CNI_BIN):
 	@mkdir -p $(CACHE)
-	@install/cni-plugins.sh $(CNI_VERSION) $@
+	@install/patiently.sh "building the reference CNI plugins $(CNI_VERSION) (once)" install/cni-plugins.sh $(CNI_VERSION) $@

@@ -3,7 +3,6 @@
 set -euo pipefail
 
 version=$1 dir=$2
-echo "building the reference CNI plugins $version (once)"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"

@@ -14,7 +14,6 @@ if ((EUID != 0)); then
   echo "make deps: missing packages: ${missing[*]}; run it as root" >&2
   exit 1
 fi
-echo "installing ${missing[*]}"
 # Nothing of this needs to run as a service: the sandbox and the tests start their own.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
@@ -22,10 +21,7 @@ if [[ ! -e $policy ]]; then
   chmod +x "$policy"
   trap 'rm -f "$policy"' EXIT
 fi
-log=$(mktemp)
-if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-  tail -20 "$log" >&2
-  echo "make deps: installing ${missing[*]} failed; the whole output is in $log" >&2
-  exit 1
-fi
-rm -f "$log"
+here=$(dirname "$0")
+export DEBIAN_FRONTEND=noninteractive
+"$here/patiently.sh" "reading the package lists" apt-get update -q
+"$here/patiently.sh" "installing ${missing[*]}" apt-get install -yq --no-install-recommends "${missing[@]}"
