@@ -127,7 +127,12 @@ const (
 )
 
 // AddressPool is the pool of all addresses of a network, both families; group pools are ranges of it.
-func AddressPool(networkKey string) Pool { return Pool("addr/" + networkKey) }
+func AddressPool(networkKey string) Pool { return Pool(addressPools + networkKey) }
+
+const addressPools = "addr/"
+
+// IsAddresses reports whether the pool is of addresses, not numbers.
+func (p Pool) IsAddresses() bool { return strings.HasPrefix(string(p), addressPools) }
 
 // Allocation is one number or address of a pool in use or resting. There is at most one record per number: creating
 // it only if absent is what makes an allocation exclusive.
@@ -176,7 +181,7 @@ func ParseAllocationKey(key string) (Allocation, error) {
 	a := Allocation{Pool: Pool(rest[:slash])}
 	last := rest[slash+1:]
 	var err error
-	if strings.HasPrefix(string(a.Pool), "addr/") {
+	if a.Pool.IsAddresses() {
 		a.Addr, err = netip.ParseAddr(last)
 	} else {
 		a.Number, err = strconv.Atoi(last)

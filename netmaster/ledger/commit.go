@@ -1,0 +1,294 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/state"
+)
+
+// Limits of Commit.
+const (
+	// commitTimeout bounds a Commit whose context has no deadline.
+	commitTimeout = 15 * time.Second
+	// maxConflicts is how often a plan is made again because the store had changed. Only a change of leaders makes
+	// conflicts at all, so that many mean that something else writes to the store.
+	maxConflicts = 8
+)
+
+// flight is a transaction under way, from its planning until it has failed or the model contains it.
+type flight struct {
+	fence    objdb.Compare
+	compares map[string]int64
+	writes   map[string]write
+	order    []string
+
+	done     chan struct{} // closed at the end; then the rest may be read
+	revision int64
+	err      error
+}
+
+// forms are the records that a key may have while the flight is under way.
+func (f *flight) forms(key string) []state.Record {
+	var out []state.Record
+	if w := f.writes[key]; w.old != nil {
+		out = append(out, w.old)
+	}
+	if w := f.writes[key]; w.next != nil {
+		out = append(out, w.next)
+	}
+	return out
+}
+
+// Commit writes what the plan says in one transaction and returns its revision when the model contains it. A plan that
+// writes nothing gives the revision of the model.
+//
+// The plan's own error is returned as it is, and nothing is written. Other errors, to be tested with errors.Is:
+// ErrNotLeader; objdb.ErrTooLarge; ErrUnreadable; objdb.ErrUnavailable, after which the transaction may or may not have
+// been done, unless the message says that nothing was written.
+func (l *Ledger) Commit(ctx context.Context, plan func(*Tx) error) (int64, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, commitTimeout)
+		defer cancel()
+	}
+	for conflicts := 0; ; {
+		f, revision, err := l.plan(ctx, plan)
+		if err != nil || f == nil {
+			return revision, err
+		}
+		revision, err = l.await(ctx, f)
+		if !errors.Is(err, objdb.ErrConflict) {
+			return revision, err
+		}
+		if conflicts++; conflicts > maxConflicts {
+			return 0, fmt.Errorf("gave up after %d attempts: %w: %w", conflicts, objdb.ErrUnavailable, err)
+		}
+		if err := l.catchUp(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// catchUp waits until the model has everything that the store has now.
+func (l *Ledger) catchUp(ctx context.Context) error {
+	revision, err := l.fresh.revision(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the store for its revision: %w", err)
+	}
+	return l.waitFor(ctx, revision)
+}
+
+// plan runs the plan until it rests on nothing that is under way, and starts its flight. No flight: the plan failed,
+// or had nothing to write.
+func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64, error) {
+	for {
+		fence, err := l.fence()
+		if err != nil {
+			return nil, 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+		// What earlier leaders wrote was written before this leadership began.
+		if err := l.waitFor(ctx, fence.Revision); err != nil {
+			return nil, 0, err
+		}
+		f, waits, revision, err := l.planOnce(fence, plan)
+		if len(waits) == 0 {
+			return f, revision, err
+		}
+		for other := range waits {
+			if err := l.awaitEnd(ctx, other); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+}
+
+func (l *Ledger) planOnce(fence objdb.Compare, plan func(*Tx) error) (*flight, map[*flight]bool, int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tx := newTx(l)
+	err := plan(tx)
+	if len(tx.waits) > 0 {
+		return nil, tx.waits, 0, nil
+	}
+	if tx.err != nil {
+		err = tx.err
+	}
+	if err != nil || len(tx.writes) == 0 {
+		return nil, nil, l.model.revision, err
+	}
+	if l.ctx.Err() != nil {
+		return nil, nil, 0, fmt.Errorf("nothing was written: %w: netmaster is stopping", objdb.ErrUnavailable)
+	}
+	return l.begin(tx, fence), nil, 0, nil
+}
+
+// begin claims what the transaction writes and starts it.
+func (l *Ledger) begin(tx *Tx, fence objdb.Compare) *flight {
+	f := &flight{fence: fence, compares: tx.compares, writes: tx.writes, order: tx.order, done: make(chan struct{})}
+	for key := range f.writes {
+		l.flights[key] = f
+		for _, record := range f.forms(key) {
+			l.claim(key, record, f)
+		}
+	}
+	l.running.Add(1)
+	go l.fly(f)
+	return f
+}
+
+func (l *Ledger) claim(key string, record state.Record, f *flight) {
+	for _, in := range indexesOf(record) {
+		if l.byIndex[in] == nil {
+			l.byIndex[in] = make(map[string]*flight)
+		}
+		l.byIndex[in][key] = f
+	}
+	if a, ok := record.(*state.Allocation); ok {
+		l.model.pool(a.Pool).begin(key, a, f)
+	}
+}
+
+// end gives up the claims of a flight that failed or that the model contains; the lock is held.
+func (l *Ledger) end(f *flight) {
+	for key := range f.writes {
+		delete(l.flights, key)
+		for _, record := range f.forms(key) {
+			l.unclaim(key, record)
+		}
+	}
+	close(f.done)
+}
+
+func (l *Ledger) unclaim(key string, record state.Record) {
+	for _, in := range indexesOf(record) {
+		delete(l.byIndex[in], key)
+		if len(l.byIndex[in]) == 0 {
+			delete(l.byIndex, in)
+		}
+	}
+	if a, ok := record.(*state.Allocation); ok {
+		l.model.pool(a.Pool).end(key, a, l.model.rows[key] != nil)
+	}
+}
+
+// fly writes the transaction and finds out what became of it.
+func (l *Ledger) fly(f *flight) {
+	defer l.running.Done()
+	txn, err := f.encode()
+	if err == nil {
+		f.revision, err = l.store.Commit(l.ctx, txn)
+		if err != nil && !isClear(err) {
+			f.revision, err = l.resolve(txn, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.err = err
+	if err == nil && f.revision > l.model.revision {
+		l.landed = append(l.landed, f)
+		return
+	}
+	l.end(f)
+}
+
+// isClear tells whether the error of a Commit leaves no doubt that nothing was written.
+func isClear(err error) bool {
+	return errors.Is(err, objdb.ErrConflict) || errors.Is(err, objdb.ErrTooLarge)
+}
+
+func (f *flight) encode() (objdb.Txn, error) {
+	txn := objdb.Txn{If: []objdb.Compare{f.fence}}
+	for key, revision := range f.compares {
+		txn.If = append(txn.If, objdb.Compare{Key: key, Revision: revision})
+	}
+	for _, key := range f.order {
+		w := f.writes[key]
+		if w.next == nil {
+			txn.Then = append(txn.Then, objdb.Delete(key))
+			continue
+		}
+		value, err := state.Encode(w.next)
+		if err != nil {
+			return objdb.Txn{}, err
+		}
+		txn.Then = append(txn.Then, objdb.Put(key, value))
+	}
+	if err := txn.Check(); err != nil {
+		return objdb.Txn{}, fmt.Errorf("nothing was written: %w", err)
+	}
+	return txn, nil
+}
+
+// resolve finds out, as soon as the store can be asked, whether a transaction of unknown outcome was done. It gives the
+// revision if it was, else ErrUnavailable (not done) or ErrConflict (the record has changed since).
+func (l *Ledger) resolve(txn objdb.Txn, cause error) (int64, error) {
+	probe := txn.Then[0]
+	before := int64(0)
+	for _, compare := range txn.If {
+		if compare.Key == probe.Key {
+			before = compare.Revision
+		}
+	}
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, time.Second
+	for {
+		now, err := l.store.Get(l.ctx, probe.Key)
+		absent := errors.Is(err, objdb.ErrNotFound)
+		switch {
+		case err != nil && !absent: // still away
+		case probe.Delete && absent:
+			return l.store.Revision(l.ctx)
+		case absent && before == 0, !absent && now.Revision == before:
+			return 0, fmt.Errorf("nothing was written: %w", cause)
+		case !probe.Delete && !absent && bytes.Equal(now.Value, probe.Value):
+			return now.Revision, nil
+		default:
+			return 0, fmt.Errorf("record %q changed: %w", probe.Key, objdb.ErrConflict)
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-l.ctx.Done():
+			return 0, cause
+		}
+	}
+}
+
+// releaseLanded ends the flights that the model now contains; the lock is held.
+func (l *Ledger) releaseLanded() {
+	left := l.landed[:0]
+	for _, f := range l.landed {
+		if f.revision <= l.model.revision {
+			l.end(f)
+			continue
+		}
+		left = append(left, f)
+	}
+	clear(l.landed[len(left):])
+	l.landed = left
+}
+
+// await waits for the end of a flight and gives its outcome.
+func (l *Ledger) await(ctx context.Context, f *flight) (int64, error) {
+	if err := l.awaitEnd(ctx, f); err != nil {
+		return 0, err
+	}
+	return f.revision, f.err
+}
+
+func (l *Ledger) awaitEnd(ctx context.Context, f *flight) error {
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the store to write, which may still happen: %w: %w", objdb.ErrUnavailable, ctx.Err())
+	case <-l.ctx.Done():
+		return fmt.Errorf("waiting for the store to write, which may still happen: %w: netmaster is stopping", objdb.ErrUnavailable)
+	}
+}
