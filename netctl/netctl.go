@@ -1,0 +1,220 @@
+// Package netctl is the command line of Contiv: it turns words into calls of netmaster/client and answers into tables
+// or JSON. Its flags, columns and messages are those of the original's netctl, because scripts read them.
+//
+// Exit status: 0 success; 1 wrong usage; 2 "version" could not ask the server; 3 the server refused or could not be
+// reached; 4 a local file could not be read.
+package netctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/client"
+)
+
+// Exit statuses.
+const (
+	exitUsage   = 1
+	exitVersion = 2
+	exitServer  = 3
+	exitLocal   = 4
+)
+
+// commandTimeout bounds one command.
+const commandTimeout = 60 * time.Second
+
+// program is one run of netctl.
+type program struct {
+	stdout, stderr io.Writer
+	// resolves reports whether a host name has an address.
+	resolves func(ctx context.Context, host string) bool
+}
+
+// Run runs the command line args, of which the first is the program's name, and returns the exit status. It reads the
+// environment (NETMASTER, INSECURE, HOME) and the login token in ~/.netctl/config.json.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	p := &program{stdout: stdout, stderr: stderr, resolves: func(ctx context.Context, host string) bool {
+		found, err := net.DefaultResolver.LookupHost(ctx, host)
+		return err == nil && len(found) > 0
+	}}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	app := p.app()
+	if len(args) > 0 {
+		args = append(args[:1:1], flagsFirst(app.Commands, app.Flags, args[1:])...)
+	}
+	err := app.RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	status, message := judge(err)
+	p.logger().Error(message)
+	return status
+}
+
+// logger writes what went wrong as one line with the server's words unchanged.
+func (p *program) logger() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(p.stderr)
+	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: true, DisableQuote: true})
+	return log
+}
+
+// failure is an error with the exit status it leads to.
+type failure struct {
+	status int
+	err    error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// judge gives the exit status and the words for an error of a command.
+func judge(err error) (status int, message string) {
+	status = exitServer
+	if f := (*failure)(nil); errors.As(err, &f) {
+		status = f.status
+	} else if exit := cli.ExitCoder(nil); errors.As(err, &exit) {
+		status = exitUsage // of the library itself: help for an unknown command
+	}
+	message = err.Error()
+	if transport := (*url.Error)(nil); errors.As(err, &transport) {
+		message += "; is netmaster running there? Name another with --netmaster or NETMASTER"
+	}
+	return status, message
+}
+
+// usage shows how the command is used and returns the error that ends the program so.
+func (p *program) usage(c *cli.Context, format string, args ...any) error {
+	template := cli.SubcommandHelpTemplate
+	var subject any = c.Command
+	if c.Command.Name == c.App.Name {
+		template, subject = cli.AppHelpTemplate, c.App
+	}
+	cli.HelpPrinter(p.stderr, template, subject)
+	return &failure{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func (p *program) app() *cli.App {
+	app := &cli.App{
+		Name:      "netctl",
+		HelpName:  "netctl",
+		Usage:     "make and look at Contiv's tenants, networks and groups",
+		Writer:    p.stdout,
+		ErrWriter: p.stderr,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "netmaster", EnvVars: []string{"NETMASTER"}, Value: defaultURL,
+				Usage: "base `URL` of netmaster; without it, " + fallbackURL + " is asked when the host \"netmaster\" has no address"},
+			&cli.BoolFlag{Name: "insecure", EnvVars: []string{"INSECURE"}, Usage: "accept any certificate of the server"},
+			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version of netctl"},
+		},
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // the library would end the process
+		OnUsageError:              p.badFlags,
+		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				return p.printf("%s\n", version.Get())
+			}
+			return p.groupAction(c)
+		},
+		Commands: []*cli.Command{
+			p.endpointCommand(), p.globalCommand(), p.groupCommand(), p.networkCommand(), p.tenantCommand(), p.versionCommand(),
+		},
+	}
+	p.prepare(app.Commands)
+	return app
+}
+
+// prepare gives every command what all have in common.
+func (p *program) prepare(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = p.badFlags
+		if len(c.Subcommands) == 0 {
+			c.HideHelpCommand = true // "help" after it is an argument
+			continue
+		}
+		c.Action = p.groupAction
+		p.prepare(c.Subcommands)
+	}
+}
+
+// groupAction runs where a subcommand should be named: help if there is none, an error if it is unknown.
+func (p *program) groupAction(c *cli.Context) error {
+	if c.Args().Present() {
+		return p.usage(c, "unknown command %q", c.Args().First())
+	}
+	if c.Command.Name == c.App.Name {
+		return cli.ShowAppHelp(c)
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
+func (p *program) badFlags(c *cli.Context, err error, _ bool) error {
+	return p.usage(c, "%w", err)
+}
+
+// arguments returns the words of the command line if they are as many as named.
+func (p *program) arguments(c *cli.Context, names ...string) ([]string, error) {
+	if c.NArg() != len(names) {
+		return nil, p.usage(c, "%q takes %d arguments %v, got %d", c.Command.HelpName, len(names), names, c.NArg())
+	}
+	return c.Args().Slice(), nil
+}
+
+func (p *program) printf(format string, args ...any) error {
+	if _, err := fmt.Fprintf(p.stdout, format, args...); err != nil {
+		return &failure{exitLocal, fmt.Errorf("writing output: %w", err)}
+	}
+	return nil
+}
+
+func (p *program) versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the versions of netctl and of netmaster",
+		Action: func(c *cli.Context) error {
+			if _, err := p.arguments(c); err != nil {
+				return err
+			}
+			if err := p.printf("Client Version:\n%s\n", version.Get()); err != nil {
+				return err
+			}
+			api, err := p.connect(c, anonymous)
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			server, err := api.Version(c.Context)
+			if err != nil {
+				return &failure{exitVersion, err}
+			}
+			return p.printf("\nServer Version:\n%s\n", version.Info(*server))
+		},
+	}
+}
+
+// api runs an action with a client.
+func (p *program) api(action func(c *cli.Context, api *client.Client) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		api, err := p.connect(c, withToken)
+		if err != nil {
+			return err
+		}
+		defer api.Close()
+		return action(c, api)
+	}
+}
