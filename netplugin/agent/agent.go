@@ -1,0 +1,228 @@
+// Package agent is the heart of netplugin: it keeps the datapath of one host as netmaster wants it, and attaches and
+// detaches containers for the orchestrators' front ends (mgmtfn). An edge package: it calls the datapath and the
+// session with netmaster, owns the goroutines started by Run, and has no state of its own that matters: attachments
+// are remembered by the datapath, desired state by the session.
+//
+// # Locks
+//
+// An endpoint's lock is held during everything that makes, removes or reports that endpoint. Inside it, applying (the
+// lock around changes of the datapath's desired state) and the agent's mutex (memory only, never over I/O) may be taken,
+// in this order. Nothing takes an endpoint's lock while it holds another one or one of those.
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/netplugin/session"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// Config of an agent.
+type Config struct {
+	// Host is this host's name in the cluster. VTEP, VTEP6, VXLANPort, Uplinks and MTU (of the underlay, in bytes)
+	// describe its place in the fabric; DatapathType is only reported.
+	Host         string
+	VTEP, VTEP6  netip.Addr
+	VXLANPort    int
+	Uplinks      []string
+	MTU          int
+	DatapathType string
+	// Catalog: every network and group of the cluster is wanted, not only those with endpoints here (docker).
+	Catalog bool
+	// Build is the version of the binary, for people.
+	Build string
+
+	// Masters are host:port of netmasters, TLS the way to them (nil: plain TCP). SessionTiming is for tests.
+	Masters       []string
+	TLS           *tls.Config
+	SessionTiming session.Timing
+
+	// Datapath is used, and not closed, by the agent.
+	Datapath drivers.Datapath
+	Timing   Timing
+	Log      *logrus.Entry
+}
+
+// Timing bounds what the agent waits for; zero values mean the defaults.
+type Timing struct {
+	Attach  time.Duration // for a whole attach; default 20 s
+	Connect time.Duration // of it, for a netmaster to be there; default 5 s
+	Settle  time.Duration // of it, for other hosts to know the endpoint; default 100 ms
+	Tell    time.Duration // for netmaster to hear of a removal, and for an undo; default 3 s
+	Retry   time.Duration // between attempts to tell of removals; default 5 s
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, one := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&t.Attach, 20 * time.Second},
+		{&t.Connect, 5 * time.Second},
+		{&t.Settle, 100 * time.Millisecond},
+		{&t.Tell, 3 * time.Second},
+		{&t.Retry, 5 * time.Second},
+	} {
+		if *one.value == 0 {
+			*one.value = one.standard
+		}
+	}
+	return t
+}
+
+// Agent serves one host. All methods may be called at once. Errors of netmaster are *protocol.Error (errors.As), with
+// CodeUnavailable also when no netmaster can be reached.
+type Agent struct {
+	config  Config
+	timing  Timing
+	dp      drivers.Datapath
+	session *session.Session
+	log     *logrus.Entry
+
+	endpoints locks      // one per endpoint
+	applying  sync.Mutex // around dp.Apply
+	tell      chan struct{}
+
+	mu      sync.Mutex
+	pending map[protocol.EndpointID]protocol.Attachment // being attached: recorded by netmaster, perhaps no port yet
+	catalog chan struct{}                               // closed when networks or groups change
+}
+
+// New makes an agent; Run starts it.
+func New(config Config) (*Agent, error) {
+	if config.Host == "" || config.Datapath == nil || config.Log == nil {
+		return nil, errors.New("an agent needs a host name, a datapath and a logger")
+	}
+	a := &Agent{
+		config:  config,
+		timing:  config.Timing.withDefaults(),
+		dp:      config.Datapath,
+		log:     config.Log,
+		tell:    make(chan struct{}, 1),
+		pending: make(map[protocol.EndpointID]protocol.Attachment),
+		catalog: make(chan struct{}),
+	}
+	var err error
+	a.session, err = session.New(session.Config{
+		Masters: config.Masters,
+		TLS:     config.TLS,
+		Agent:   side{a},
+		Log:     config.Log,
+		Timing:  config.SessionTiming,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the session with netmaster: %w", err)
+	}
+	return a, nil
+}
+
+// Run keeps the host as netmaster wants it until ctx ends. What is attached stays attached and forwarded.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.session.Run(ctx) })
+	group.Go(func() error { a.report(ctx); return nil })
+	return group.Wait()
+}
+
+// Ready is nil, or a *mgmtfn.NotReady that says why nothing can be attached now.
+func (a *Agent) Ready(context.Context) error {
+	if switched := a.dp.Status(); !switched.Connected {
+		return &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer: " + orUnknown(switched.Problem)}
+	}
+	if talk := a.session.Status(); !talk.Connected {
+		return &mgmtfn.NotReady{Reason: "netmaster cannot be reached: " + orUnknown(talk.Problem)}
+	}
+	return nil
+}
+
+func orUnknown(problem string) string {
+	if problem == "" {
+		return "not connected yet"
+	}
+	return problem
+}
+
+// List answers the attachments that an owner made, all with an empty owner, sorted by ID.
+func (a *Agent) List(ctx context.Context, owner string) ([]mgmtfn.Attachment, error) {
+	ports, err := a.dp.Attachments(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the attachments of this host: %w", err)
+	}
+	list := make([]mgmtfn.Attachment, 0, len(ports))
+	for i := range ports {
+		if owner == "" || ports[i].Owner == owner {
+			list = append(list, outward(&ports[i]))
+		}
+	}
+	return list, nil
+}
+
+// Check answers an attachment if the host still has it, netmaster still knows it, and the switch forwards for it;
+// else mgmtfn.ErrNotAttached, mgmtfn.ErrDamaged or *mgmtfn.NotReady. What cannot be known while netmaster is away is
+// taken as good.
+func (a *Agent) Check(ctx context.Context, id protocol.EndpointID) (mgmtfn.Attachment, error) {
+	id = a.own(id)
+	port, err := a.find(ctx, id)
+	if err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	if port == nil {
+		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w", id, mgmtfn.ErrNotAttached)
+	}
+	switched := a.dp.Status()
+	if !switched.Connected {
+		return mgmtfn.Attachment{}, &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer: " + orUnknown(switched.Problem)}
+	}
+	for _, one := range switched.NotRealised {
+		if one.Kind == protocol.KindEndpoint && one.Key == id.String() {
+			return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: %s", id, mgmtfn.ErrDamaged, one.Reason)
+		}
+	}
+	if _, known := a.session.Record(endpointRef(id)); !known && a.session.Status().Desired.Store != "" {
+		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: netmaster does not know it", id, mgmtfn.ErrDamaged)
+	}
+	return outward(port), nil
+}
+
+// find answers a port of this host, nil if there is none.
+func (a *Agent) find(ctx context.Context, id protocol.EndpointID) (*drivers.Attachment, error) {
+	ports, err := a.dp.Attachments(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking for endpoint %s: %w", id, err)
+	}
+	for i := range ports {
+		if ports[i].ID == id {
+			return &ports[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// own fills this host's name into an id of a front end.
+func (a *Agent) own(id protocol.EndpointID) protocol.EndpointID {
+	id.Host = a.config.Host
+	return id
+}
+
+func endpointRef(id protocol.EndpointID) drivers.Ref {
+	return drivers.Ref{Kind: protocol.KindEndpoint, Key: id.String()}
+}
+
+func outward(port *drivers.Attachment) mgmtfn.Attachment {
+	return mgmtfn.Attachment{
+		ID: port.ID, Tenant: port.Tenant, Network: port.Network, Groups: port.Groups, NetNS: port.NetNS,
+		MAC: port.MAC, MTU: port.MTU, IPv4: port.IPv4, IPv6: port.IPv6, Gateway: port.Gateway, Gateway6: port.Gateway6,
+		HostLink: port.HostLink, ContainerLink: port.ContainerLink, Owner: port.Owner, Notes: port.Notes,
+	}
+}

@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// Attach plugs a container's interface into a network and returns when packets pass, here and, as a rule, at the
+// hosts it can talk to. Repeating a request answers the same attachment; a request that differs from what is attached
+// is a conflict (*protocol.Error). After an error nothing is left, or what is left is removed as soon as netmaster
+// can be told.
+func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.Attachment, error) {
+	id := a.own(protocol.EndpointID{ContainerID: want.ContainerID, IfName: want.IfName})
+	if err := validate(want); err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timing.Attach)
+	defer cancel()
+	unlock, err := a.endpoints.acquire(ctx, id)
+	if err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	defer unlock()
+
+	existing, err := a.find(ctx, id)
+	if err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	if existing != nil {
+		return a.again(ctx, existing, want)
+	}
+	if err := a.askable(ctx); err != nil {
+		return mgmtfn.Attachment{}, fmt.Errorf("attaching %s: %w", id, err)
+	}
+	if err := a.finishRemoval(ctx, id); err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	made, err := a.create(ctx, id, want)
+	if err != nil {
+		return mgmtfn.Attachment{}, err
+	}
+	return outward(made), nil
+}
+
+// validate refuses what could not even be written down.
+func validate(want mgmtfn.AttachRequest) error {
+	for _, one := range []struct{ what, text string }{
+		{"container id", want.ContainerID}, {"interface name", want.IfName}, {"tenant", want.Tenant},
+	} {
+		if one.text == "" || strings.Contains(one.text, "/") {
+			return protocol.Errorf(protocol.CodeInvalid, "%s %q: it must not be empty nor hold a slash", one.what, one.text)
+		}
+	}
+	if want.Network == "" && len(want.Groups) == 0 {
+		return protocol.Errorf(protocol.CodeInvalid, "container %s: name a network or a group", want.ContainerID)
+	}
+	return nil
+}
+
+// again answers an attachment that exists, if it is the one that is asked for. A link that the container lost, or that
+// belongs into another namespace now, is made anew.
+func (a *Agent) again(ctx context.Context, existing *drivers.Attachment, want mgmtfn.AttachRequest) (mgmtfn.Attachment, error) {
+	if differs := difference(existing, want); differs != "" {
+		return mgmtfn.Attachment{}, protocol.Errorf(protocol.CodeConflict,
+			"endpoint %s is attached already, with another %s; detach it first", existing.ID, differs)
+	}
+	port := existing.Port
+	port.NetNS = want.NetNS
+	made, err := a.dp.PreparePort(ctx, port)
+	if err != nil {
+		return mgmtfn.Attachment{}, fmt.Errorf("restoring the port of endpoint %s: %w", existing.ID, err)
+	}
+	return outward(&made), nil
+}
+
+// difference names what of a request an attachment does not have; empty if it has all.
+func difference(existing *drivers.Attachment, want mgmtfn.AttachRequest) string {
+	switch {
+	case existing.Tenant != want.Tenant:
+		return "tenant, " + existing.Tenant
+	case want.Network != "" && existing.Network != want.Network:
+		return "network, " + existing.Network
+	case !sameSet(existing.Groups, want.Groups):
+		return "group, " + fmt.Sprintf("%q", existing.Groups)
+	case want.IPv4.IsValid() && existing.IPv4.Addr() != want.IPv4:
+		return "address, " + existing.IPv4.Addr().String()
+	case want.IPv6.IsValid() && existing.IPv6.Addr() != want.IPv6:
+		return "IPv6 address, " + existing.IPv6.Addr().String()
+	case want.MAC != "" && !strings.EqualFold(existing.MAC, want.MAC):
+		return "MAC, " + existing.MAC
+	}
+	return ""
+}
+
+func sameSet(one, other []string) bool {
+	one, other = slices.Clone(one), slices.Clone(other)
+	slices.Sort(one)
+	slices.Sort(other)
+	return slices.Equal(slices.Compact(one), slices.Compact(other))
+}
+
+// create makes an endpoint at netmaster and its port, and takes both back if something fails.
+func (a *Agent) create(ctx context.Context, id protocol.EndpointID, want mgmtfn.AttachRequest) (*drivers.Attachment, error) {
+	answer, err := a.session.CreateEndpoint(ctx, protocol.CreateEndpointRequest{
+		ID: id, Tenant: want.Tenant, Network: want.Network, Groups: want.Groups,
+		IPv4: want.IPv4, IPv6: want.IPv6, Token: want.Token, Token6: want.Token6, MAC: want.MAC,
+		ContainerName: want.ContainerName, Labels: want.Labels, RuntimeID: want.RuntimeID,
+	})
+	var refused *protocol.Error
+	if errors.As(err, &refused) {
+		return nil, fmt.Errorf("attaching %s: %w", id, err)
+	}
+	if err != nil { // It may have been done.
+		a.undo(ctx, id)
+		return nil, a.asked("attaching "+id.String(), err)
+	}
+	port, err := a.port(id, want, answer.Records)
+	if err != nil {
+		a.undo(ctx, id)
+		return nil, err
+	}
+	defer a.attaching(port)()
+	made, err := a.plug(ctx, port, answer.Position.Revision)
+	if err != nil {
+		a.undo(ctx, id)
+		return nil, err
+	}
+	return made, nil
+}
+
+// attaching lists an endpoint as under way until the answered function is called.
+func (a *Agent) attaching(port drivers.Port) func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pending[port.ID] = announce(&port)
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.pending, port.ID)
+	}
+}
+
+// plug makes the port while the desired state and the other hosts catch up, and returns when all that the container
+// needs is in the switch.
+func (a *Agent) plug(ctx context.Context, port drivers.Port, revision int64) (*drivers.Attachment, error) {
+	var made drivers.Attachment
+	work, workCtx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		if made, err = a.dp.PreparePort(workCtx, port); err != nil {
+			return fmt.Errorf("making the port of endpoint %s: %w", port.ID, err)
+		}
+		return nil
+	})
+	work.Go(func() error {
+		if err := a.session.WaitFor(workCtx, revision); err != nil {
+			return fmt.Errorf("waiting for the switch to know endpoint %s: %w; look at GET /inspect/driver, then try again", port.ID, err)
+		}
+		return nil
+	})
+	work.Go(func() error {
+		a.settle(workCtx, port.ID, revision)
+		return nil
+	})
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	if err := a.realise(ctx, port.ID); err != nil {
+		return nil, err
+	}
+	return &made, nil
+}
+
+// settle gives other hosts a moment to learn of an endpoint. It is a courtesy to the container's first packets: who
+// is late catches up by itself.
+func (a *Agent) settle(ctx context.Context, id protocol.EndpointID, revision int64) {
+	// The answer itself may take longer than the wait it bounds.
+	ctx, cancel := context.WithTimeout(ctx, 2*a.timing.Settle)
+	defer cancel()
+	answer, err := a.session.Settle(ctx, protocol.SettleRequest{
+		ID: id, Revision: revision, Wait: protocol.Duration(a.timing.Settle),
+	})
+	log := a.log.WithField("endpoint", id.String())
+	switch {
+	case err != nil:
+		log.WithError(err).Debug("not known whether other hosts have the endpoint")
+	case len(answer.Missing) > 0:
+		log.WithField("hosts", answer.Missing).Debug("hosts that do not have the endpoint yet")
+	}
+}
+
+// realise repeats the endpoint's record to the datapath now that its port exists, and returns when the switch has it.
+func (a *Agent) realise(ctx context.Context, id protocol.EndpointID) error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	ref := endpointRef(id)
+	body, ok := a.session.Record(ref)
+	if !ok {
+		return protocol.Errorf(protocol.CodeConflict, "endpoint %s was released while it was attached; try again", id)
+	}
+	missing, err := a.dp.Apply(ctx, drivers.Update{
+		Position: a.dp.Status().Desired,
+		Set:      map[drivers.Ref]protocol.Body{ref: body},
+	})
+	if err != nil {
+		return fmt.Errorf("bringing endpoint %s into the switch: %w; look at GET /inspect/driver, then try again", id, err)
+	}
+	for _, one := range missing {
+		if one.Kind == ref.Kind && one.Key == ref.Key {
+			return fmt.Errorf("endpoint %s cannot be realised on this host: %s", id, one.Reason)
+		}
+	}
+	return nil
+}
+
+// port describes the port of an endpoint from the records of netmaster's answer.
+func (a *Agent) port(id protocol.EndpointID, want mgmtfn.AttachRequest, records []protocol.Record) (drivers.Port, error) {
+	var (
+		endpoint *protocol.Endpoint
+		network  *protocol.Network
+		global   *protocol.Global
+	)
+	for _, record := range records {
+		body, err := record.Decode()
+		if err != nil {
+			return drivers.Port{}, fmt.Errorf("attaching %s: netmaster's answer: %w", id, err)
+		}
+		switch body := body.(type) {
+		case *protocol.Endpoint:
+			endpoint = body
+		case *protocol.Network:
+			network = body
+		case *protocol.Global:
+			global = body
+		}
+	}
+	if endpoint == nil || network == nil || global == nil || endpoint.ID != id {
+		return drivers.Port{}, fmt.Errorf("attaching %s: netmaster's answer lacks the endpoint, its network or the global record", id)
+	}
+	port := drivers.Port{
+		ID: id, Tenant: endpoint.Tenant, Network: endpoint.Network, Groups: endpoint.Groups,
+		Encap: network.Encap, MAC: endpoint.MAC, MTU: a.mtu(network.Encap, global),
+		IPv4: within(endpoint.IPv4, network.Subnet), Gateway: network.Gateway,
+		NetNS: want.NetNS, Owner: want.Owner, Notes: maps.Clone(want.Notes),
+	}
+	if endpoint.IPv6.IsValid() {
+		port.IPv6, port.Gateway6 = within(endpoint.IPv6, network.Subnet6), network.Gateway6
+	}
+	return port, nil
+}
+
+// within writes an address with the length of its subnet.
+func within(addr netip.Addr, subnet netip.Prefix) netip.Prefix {
+	if !addr.IsValid() {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(addr, subnet.Bits())
+}
+
+// vxlanOverhead is what VXLAN takes of an IPv4 underlay's MTU.
+const vxlanOverhead = 50
+
+// mtu is netmaster's word; without one, what this host's underlay can carry.
+func (a *Agent) mtu(encap string, global *protocol.Global) int {
+	mtu, local := global.MTUVLAN, a.config.MTU
+	if encap == protocol.EncapVXLAN {
+		mtu, local = global.MTUVXLAN, a.config.MTU-vxlanOverhead
+	}
+	if mtu == 0 {
+		return local
+	}
+	return mtu
+}

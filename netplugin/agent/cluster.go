@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/netplugin/session"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// ReserveAddress takes an address for an endpoint that does not exist yet.
+func (a *Agent) ReserveAddress(ctx context.Context, want protocol.ReserveAddressRequest) (protocol.ReserveAddressReply, error) {
+	what := fmt.Sprintf("reserving an address in network %q of tenant %q", want.Network, want.Tenant)
+	if err := a.askable(ctx); err != nil {
+		return protocol.ReserveAddressReply{}, fmt.Errorf("%s: %w", what, err)
+	}
+	answer, err := a.session.ReserveAddress(ctx, want)
+	return answer, a.asked(what, err)
+}
+
+// ReleaseAddress gives up a reservation that no endpoint used; an unknown token is no error.
+func (a *Agent) ReleaseAddress(ctx context.Context, token string) error {
+	return a.asked("releasing a reserved address", a.session.ReleaseAddress(ctx, token))
+}
+
+// CreateNetwork makes a network for a docker network of this host, or answers the one it made before. The agent fills
+// in the host.
+func (a *Agent) CreateNetwork(ctx context.Context, want protocol.CreateNetworkRequest) (*protocol.Network, error) {
+	what := fmt.Sprintf("creating network %q of tenant %q", want.Network, want.Tenant)
+	if err := a.askable(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	want.Host = a.config.Host
+	answer, err := a.session.CreateNetwork(ctx, want)
+	if err != nil {
+		return nil, a.asked(what, err)
+	}
+	for _, record := range answer.Records {
+		body, err := record.Decode()
+		if err != nil {
+			return nil, fmt.Errorf("%s: netmaster's answer: %w", what, err)
+		}
+		if network, ok := body.(*protocol.Network); ok {
+			return network, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: netmaster's answer holds no network", what)
+}
+
+// DeleteNetwork removes a network that CreateNetwork made for this docker network; any other is left alone.
+func (a *Agent) DeleteNetwork(ctx context.Context, dockerNetworkID string) error {
+	return a.asked("deleting the network of docker network "+dockerNetworkID,
+		a.session.DeleteNetwork(ctx, protocol.DeleteNetworkRequest{Host: a.config.Host, DockerNetworkID: dockerNetworkID}))
+}
+
+// ProviderEvent tells netmaster what an orchestrator says of a container of this host.
+func (a *Agent) ProviderEvent(ctx context.Context, event protocol.ProviderEvent) error {
+	event.ID = a.own(event.ID)
+	return a.asked("reporting an event of container "+event.ID.ContainerID, a.session.ProviderEvent(ctx, event))
+}
+
+// Networks answers the networks that the host knows, sorted by key: all of the cluster with Config.Catalog. The
+// bodies are shared: do not change them.
+func (a *Agent) Networks() []*protocol.Network {
+	return bodies[*protocol.Network](a, protocol.KindNetwork)
+}
+
+// Groups answers the endpoint groups that the host knows, as Networks does.
+func (a *Agent) Groups() []*protocol.Group {
+	return bodies[*protocol.Group](a, protocol.KindGroup)
+}
+
+// Network answers one network, by tenant and name.
+func (a *Agent) Network(tenant, name string) (*protocol.Network, bool) {
+	body, _ := a.session.Record(drivers.Ref{Kind: protocol.KindNetwork, Key: (&protocol.Network{Tenant: tenant, Name: name}).Key()})
+	network, ok := body.(*protocol.Network)
+	return network, ok
+}
+
+// Group answers one endpoint group, by tenant and name.
+func (a *Agent) Group(tenant, name string) (*protocol.Group, bool) {
+	body, _ := a.session.Record(drivers.Ref{Kind: protocol.KindGroup, Key: (&protocol.Group{Tenant: tenant, Name: name}).Key()})
+	group, ok := body.(*protocol.Group)
+	return group, ok
+}
+
+// Known tells whether the host has heard from netmaster since the agent started: before that, an empty list of
+// networks means nothing.
+func (a *Agent) Known() bool { return a.session.Status().Desired.Store != "" }
+
+// CatalogChanged is closed when networks or groups have changed since the call: take it, look, then wait for it.
+func (a *Agent) CatalogChanged() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.catalog
+}
+
+// Host is this host's name.
+func (a *Agent) Host() string { return a.config.Host }
+
+// Status is what GET /inspect/driver shows.
+type Status struct {
+	Host        string                `json:"host"`
+	Session     session.Status        `json:"session"`
+	Datapath    drivers.Status        `json:"datapath"`
+	Attachments []protocol.Attachment `json:"attachments"`
+	Removed     []protocol.EndpointID `json:"removed"` // netmaster was not told yet
+}
+
+// Status tells how the host stands.
+func (a *Agent) Status(ctx context.Context) (Status, error) {
+	ports, err := a.dp.Attachments(ctx)
+	if err != nil {
+		return Status{}, fmt.Errorf("reading the attachments of this host: %w", err)
+	}
+	removed, err := a.dp.Removed(ctx)
+	if err != nil {
+		return Status{}, fmt.Errorf("reading what was removed from this host: %w", err)
+	}
+	status := Status{
+		Host: a.config.Host, Session: a.session.Status(), Datapath: a.dp.Status(),
+		Attachments: make([]protocol.Attachment, 0, len(ports)), Removed: removed,
+	}
+	for i := range ports {
+		status.Attachments = append(status.Attachments, announce(&ports[i].Port))
+	}
+	return status, nil
+}
+
+func bodies[B protocol.Body](a *Agent, kind protocol.Kind) []B {
+	byKey := a.session.Bodies(kind)
+	keys := make([]string, 0, len(byKey))
+	for key := range byKey {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	list := make([]B, 0, len(keys))
+	for _, key := range keys {
+		if body, ok := byKey[key].(B); ok {
+			list = append(list, body)
+		}
+	}
+	return list
+}
+
+func sortAttachments(list []protocol.Attachment) {
+	slices.SortFunc(list, func(one, other protocol.Attachment) int {
+		return cmp.Compare(one.ID.String(), other.ID.String())
+	})
+}

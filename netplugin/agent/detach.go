@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// Detach unplugs an endpoint; one that is not there is no error. The port goes first, and the datapath remembers that,
+// so it succeeds without netmaster, which is told as soon as it can be.
+func (a *Agent) Detach(ctx context.Context, id protocol.EndpointID) error {
+	id = a.own(id)
+	unlock, err := a.endpoints.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return a.release(ctx, id)
+}
+
+// undo takes back what an attach began; the caller holds the endpoint's lock. It goes on when the attach's time is
+// over. What fails here is repeated by the reporter, or by netmaster, which releases endpoints that no host lists.
+func (a *Agent) undo(ctx context.Context, id protocol.EndpointID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*a.timing.Tell)
+	defer cancel()
+	if err := a.release(ctx, id); err != nil {
+		a.log.WithField("endpoint", id.String()).WithError(err).Warn("an attach that failed could not be undone")
+	}
+}
+
+// release removes a port and tells netmaster, or has it told later. The caller holds the endpoint's lock.
+func (a *Agent) release(ctx context.Context, id protocol.EndpointID) error {
+	if err := a.dp.RemovePort(ctx, id); err != nil {
+		return fmt.Errorf("detaching %s: %w", id, err)
+	}
+	if err := a.tellRemoved(ctx, id); err != nil {
+		a.log.WithField("endpoint", id.String()).WithError(err).Info("netmaster will be told of the removal later")
+		a.wakeReporter()
+	}
+	return nil
+}
+
+// tellRemoved tells netmaster that an endpoint is gone and then forgets it. The caller holds the endpoint's lock.
+func (a *Agent) tellRemoved(ctx context.Context, id protocol.EndpointID) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timing.Tell)
+	defer cancel()
+	if err := a.session.DeleteEndpoint(ctx, id); err != nil {
+		return fmt.Errorf("telling netmaster that endpoint %s is gone: %w", id, err)
+	}
+	if err := a.dp.Forget(ctx, id); err != nil {
+		return fmt.Errorf("forgetting endpoint %s: %w", id, err)
+	}
+	return nil
+}
+
+// finishRemoval makes sure that netmaster knows of an earlier removal of an endpoint before it is created again: told
+// later, it would take the new one away. The caller holds the endpoint's lock.
+func (a *Agent) finishRemoval(ctx context.Context, id protocol.EndpointID) error {
+	removed, err := a.dp.Removed(ctx)
+	if err != nil {
+		return fmt.Errorf("attaching %s: reading what was removed: %w", id, err)
+	}
+	if !slices.Contains(removed, id) {
+		return nil
+	}
+	if err := a.tellRemoved(ctx, id); err != nil {
+		return a.asked("attaching "+id.String()+" again", err)
+	}
+	return nil
+}
+
+func (a *Agent) wakeReporter() {
+	select {
+	case a.tell <- struct{}{}:
+	default: // It is awake, or will be.
+	}
+}
+
+// report tells netmaster of removals that it could not be told of at once, until ctx ends. Those from before the
+// session began were told by registering.
+func (a *Agent) report(ctx context.Context) {
+	for {
+		select {
+		case <-a.tell:
+		case <-ctx.Done():
+			return
+		}
+		for !a.reportOnce(ctx) {
+			changed := a.session.Changed()
+			select {
+			case <-changed:
+			case <-time.After(a.timing.Retry):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// reportOnce answers whether there is nothing left to tell.
+func (a *Agent) reportOnce(ctx context.Context) bool {
+	removed, err := a.dp.Removed(ctx)
+	if err != nil {
+		a.log.WithError(err).Warn("cannot read what was removed from this host")
+		return false
+	}
+	if !a.session.Connected() {
+		return len(removed) == 0
+	}
+	done := true
+	for _, id := range removed {
+		if err := a.reportRemoved(ctx, id); err != nil {
+			a.log.WithFields(logrus.Fields{"endpoint": id.String()}).WithError(err).Debug("removal not told yet")
+			done = false
+		}
+	}
+	return done
+}
+
+func (a *Agent) reportRemoved(ctx context.Context, id protocol.EndpointID) error {
+	unlock, err := a.endpoints.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// It may have been told, or attached again, while we waited for the lock.
+	removed, err := a.dp.Removed(ctx)
+	if err != nil {
+		return fmt.Errorf("reading what was removed: %w", err)
+	}
+	if !slices.Contains(removed, id) {
+		return nil
+	}
+	return a.tellRemoved(ctx, id)
+}
