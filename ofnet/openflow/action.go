@@ -58,7 +58,7 @@ func Controller(id uint16) Action {
 		return encode(a)
 	}
 	a := of.NewNXActionController(id)
-	a.MaxLen = of.OFPCML_NO_BUFFER
+	a.MaxLen, a.Reason = of.OFPCML_NO_BUFFER, of.R_ACTION
 	return encode(a)
 }
 
