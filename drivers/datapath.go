@@ -22,7 +22,8 @@ var ErrNoPort = errors.New("no such port on this host")
 // All methods may be called at once; calls that touch the same endpoint or the flow tables wait for each other.
 type Datapath interface {
 	// PreparePort makes a link for a local endpoint and plugs its host end into the switch, fail-closed: until Apply
-	// was given the endpoint's record, nothing passes. Idempotent for the same ID: the existing port is answered if
+	// was given the endpoint's record, nothing passes. The two may come in any order or at once: what the endpoint needs
+	// is in the switch when both have returned. Idempotent for the same ID: the existing port is answered if
 	// its container end is still where it should be, else it is made again. On error nothing is left behind.
 	PreparePort(ctx context.Context, want Port) (Attachment, error)
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/contiv/contiv/mgmtfn"
 	"github.com/contiv/contiv/mgmtfn/cni/plugin"
-	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // check compares three views of an attachment: the agent's, the runtime's (prevResult) and the kernel's.
@@ -21,7 +20,7 @@ func (s *Server) check(ctx context.Context, call *request, conf *netConf) error 
 	if previous == nil {
 		return types.NewError(types.ErrInvalidNetworkConfig, "CHECK needs prevResult in the network configuration", "")
 	}
-	made, err := s.agent.Check(ctx, protocol.EndpointID{ContainerID: call.ContainerID, IfName: call.IfName})
+	made, err := s.agent.Check(ctx, call.ContainerID, call.IfName)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/contiv/contiv/mgmtfn"
-	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // podRequest and podReply are the words of the original plugin, which an older contivk8s on the host still uses.
@@ -87,6 +86,6 @@ func (s *Server) delPod(ctx context.Context, pod podRequest) (podReply, error) {
 		return podReply{}, types.NewError(types.ErrInvalidEnvironmentVariables,
 			"K8S_POD_INFRA_CONTAINER_ID and CNI_IFNAME are needed", "")
 	}
-	err := s.agent.Detach(ctx, protocol.EndpointID{ContainerID: pod.InfraContainerID, IfName: pod.IfName})
+	err := s.agent.Detach(ctx, pod.InfraContainerID, pod.IfName)
 	return podReply{}, err
 }

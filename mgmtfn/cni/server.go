@@ -20,19 +20,18 @@ import (
 
 	"github.com/contiv/contiv/mgmtfn"
 	"github.com/contiv/contiv/mgmtfn/cni/plugin"
-	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-// Agent is what the server needs of the agent of this host. Endpoint ids are given without a host.
+// Agent is what the server needs of the agent of this host.
 type Agent interface {
 	// Attach plugs an interface in; see mgmtfn.AttachRequest.
 	Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.Attachment, error)
 	// Detach unplugs it. What is not there is no error, and neither is an absent netmaster.
-	Detach(ctx context.Context, id protocol.EndpointID) error
+	Detach(ctx context.Context, containerID, ifName string) error
 	// Check answers the attachment if it is whole; mgmtfn.ErrNotAttached and ErrDamaged.
-	Check(ctx context.Context, id protocol.EndpointID) (mgmtfn.Attachment, error)
-	// List answers the attachments that an owner made.
-	List(ctx context.Context, owner string) ([]mgmtfn.Attachment, error)
+	Check(ctx context.Context, containerID, ifName string) (mgmtfn.Attachment, error)
+	// Attachments answers all of this host, of every front end.
+	Attachments(ctx context.Context) ([]mgmtfn.Attachment, error)
 	// Ready is nil or a *mgmtfn.NotReady.
 	Ready(ctx context.Context) error
 }
@@ -181,7 +180,7 @@ func (s *Server) add(ctx context.Context, call *request, conf *netConf) (json.Ra
 }
 
 func (s *Server) del(ctx context.Context, call *request) error {
-	return s.agent.Detach(ctx, protocol.EndpointID{ContainerID: call.ContainerID, IfName: call.IfName})
+	return s.agent.Detach(ctx, call.ContainerID, call.IfName)
 }
 
 // collect releases what was attached through this configuration and is not listed as valid. Without a list nothing
@@ -191,16 +190,16 @@ func (s *Server) collect(ctx context.Context, conf *netConf) error {
 	for _, one := range append(conf.Valid, conf.ValidOldName...) {
 		valid[one] = true
 	}
-	attached, err := s.agent.List(ctx, Owner)
+	attached, err := s.agent.Attachments(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, one := range attached {
-		if one.Notes[noteConfig] != conf.Name || valid[gcAttachment{one.ID.ContainerID, one.ID.IfName}] {
+		if one.Owner != Owner || one.Notes[noteConfig] != conf.Name || valid[gcAttachment{one.ID.ContainerID, one.ID.IfName}] {
 			continue
 		}
-		if err := s.agent.Detach(ctx, one.ID); err != nil {
+		if err := s.agent.Detach(ctx, one.ID.ContainerID, one.ID.IfName); err != nil {
 			failures = append(failures, err)
 		}
 	}

@@ -5,9 +5,9 @@
 //
 // # Locks
 //
-// An endpoint's lock is held during everything that makes, removes or reports that endpoint. Inside it, applying (the
-// lock around changes of the datapath's desired state) and the agent's mutex (memory only, never over I/O) may be taken,
-// in this order. Nothing takes an endpoint's lock while it holds another one or one of those.
+// An endpoint's lock is held during everything that makes, removes or reports that endpoint. Inside it the agent's
+// mutex may be taken, which guards memory only and is never held over I/O. Nothing takes an endpoint's lock while it
+// holds another one or the mutex.
 package agent
 
 import (
@@ -90,9 +90,8 @@ type Agent struct {
 	session *session.Session
 	log     *logrus.Entry
 
-	endpoints locks      // one per endpoint
-	applying  sync.Mutex // around dp.Apply
-	tell      chan struct{}
+	endpoints locks         // one per endpoint
+	tell      chan struct{} // wakes the reporter
 
 	mu      sync.Mutex
 	pending map[protocol.EndpointID]protocol.Attachment // being attached: recorded by netmaster, perhaps no port yet
@@ -153,17 +152,15 @@ func orUnknown(problem string) string {
 	return problem
 }
 
-// List answers the attachments that an owner made, all with an empty owner, sorted by ID.
-func (a *Agent) List(ctx context.Context, owner string) ([]mgmtfn.Attachment, error) {
+// Attachments answers everything that is plugged in on this host, of every front end, sorted by ID.
+func (a *Agent) Attachments(ctx context.Context) ([]mgmtfn.Attachment, error) {
 	ports, err := a.dp.Attachments(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the attachments of this host: %w", err)
 	}
 	list := make([]mgmtfn.Attachment, 0, len(ports))
 	for i := range ports {
-		if owner == "" || ports[i].Owner == owner {
-			list = append(list, outward(&ports[i]))
-		}
+		list = append(list, outward(&ports[i]))
 	}
 	return list, nil
 }
@@ -171,8 +168,8 @@ func (a *Agent) List(ctx context.Context, owner string) ([]mgmtfn.Attachment, er
 // Check answers an attachment if the host still has it, netmaster still knows it, and the switch forwards for it;
 // else mgmtfn.ErrNotAttached, mgmtfn.ErrDamaged or *mgmtfn.NotReady. What cannot be known while netmaster is away is
 // taken as good.
-func (a *Agent) Check(ctx context.Context, id protocol.EndpointID) (mgmtfn.Attachment, error) {
-	id = a.own(id)
+func (a *Agent) Check(ctx context.Context, containerID, ifName string) (mgmtfn.Attachment, error) {
+	id := a.id(containerID, ifName)
 	port, err := a.find(ctx, id)
 	if err != nil {
 		return mgmtfn.Attachment{}, err
@@ -184,10 +181,8 @@ func (a *Agent) Check(ctx context.Context, id protocol.EndpointID) (mgmtfn.Attac
 	if !switched.Connected {
 		return mgmtfn.Attachment{}, &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer: " + orUnknown(switched.Problem)}
 	}
-	for _, one := range switched.NotRealised {
-		if one.Kind == protocol.KindEndpoint && one.Key == id.String() {
-			return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: %s", id, mgmtfn.ErrDamaged, one.Reason)
-		}
+	if reason, missing := notRealised(switched, id); missing {
+		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: %s", id, mgmtfn.ErrDamaged, reason)
 	}
 	if _, known := a.session.Record(endpointRef(id)); !known && a.session.Status().Desired.Store != "" {
 		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: netmaster does not know it", id, mgmtfn.ErrDamaged)
@@ -209,10 +204,19 @@ func (a *Agent) find(ctx context.Context, id protocol.EndpointID) (*drivers.Atta
 	return nil, nil
 }
 
-// own fills this host's name into an id of a front end.
-func (a *Agent) own(id protocol.EndpointID) protocol.EndpointID {
-	id.Host = a.config.Host
-	return id
+// id of an endpoint of this host.
+func (a *Agent) id(containerID, ifName string) protocol.EndpointID {
+	return protocol.EndpointID{Host: a.config.Host, ContainerID: containerID, IfName: ifName}
+}
+
+// notRealised tells why a datapath does not forward for an endpoint, if so.
+func notRealised(status drivers.Status, id protocol.EndpointID) (reason string, missing bool) {
+	for _, one := range status.NotRealised {
+		if one.Kind == protocol.KindEndpoint && one.Key == id.String() {
+			return one.Reason, true
+		}
+	}
+	return "", false
 }
 
 func endpointRef(id protocol.EndpointID) drivers.Ref {

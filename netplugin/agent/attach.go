@@ -21,7 +21,7 @@ import (
 // is a conflict (*protocol.Error). After an error nothing is left, or what is left is removed as soon as netmaster
 // can be told.
 func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.Attachment, error) {
-	id := a.own(protocol.EndpointID{ContainerID: want.ContainerID, IfName: want.IfName})
+	id := a.id(want.ContainerID, want.IfName)
 	if err := validate(want); err != nil {
 		return mgmtfn.Attachment{}, err
 	}
@@ -69,7 +69,7 @@ func validate(want mgmtfn.AttachRequest) error {
 }
 
 // again answers an attachment that exists, if it is the one that is asked for. A link that the container lost, or that
-// belongs into another namespace now, is made anew.
+// belongs into another namespace now, is made anew; if that fails, the endpoint is released as after a failed attach.
 func (a *Agent) again(ctx context.Context, existing *drivers.Attachment, want mgmtfn.AttachRequest) (mgmtfn.Attachment, error) {
 	if differs := difference(existing, want); differs != "" {
 		return mgmtfn.Attachment{}, protocol.Errorf(protocol.CodeConflict,
@@ -79,6 +79,7 @@ func (a *Agent) again(ctx context.Context, existing *drivers.Attachment, want mg
 	port.NetNS = want.NetNS
 	made, err := a.dp.PreparePort(ctx, port)
 	if err != nil {
+		a.undo(ctx, existing.ID)
 		return mgmtfn.Attachment{}, fmt.Errorf("restoring the port of endpoint %s: %w", existing.ID, err)
 	}
 	return outward(&made), nil
@@ -175,7 +176,7 @@ func (a *Agent) plug(ctx context.Context, port drivers.Port, revision int64) (*d
 	if err := work.Wait(); err != nil {
 		return nil, err
 	}
-	if err := a.realise(ctx, port.ID); err != nil {
+	if err := a.check(port.ID); err != nil {
 		return nil, err
 	}
 	return &made, nil
@@ -199,26 +200,13 @@ func (a *Agent) settle(ctx context.Context, id protocol.EndpointID, revision int
 	}
 }
 
-// realise repeats the endpoint's record to the datapath now that its port exists, and returns when the switch has it.
-func (a *Agent) realise(ctx context.Context, id protocol.EndpointID) error {
-	a.applying.Lock()
-	defer a.applying.Unlock()
-	ref := endpointRef(id)
-	body, ok := a.session.Record(ref)
-	if !ok {
+// check makes sure that a port just made is forwarded for.
+func (a *Agent) check(id protocol.EndpointID) error {
+	if _, known := a.session.Record(endpointRef(id)); !known {
 		return protocol.Errorf(protocol.CodeConflict, "endpoint %s was released while it was attached; try again", id)
 	}
-	missing, err := a.dp.Apply(ctx, drivers.Update{
-		Position: a.dp.Status().Desired,
-		Set:      map[drivers.Ref]protocol.Body{ref: body},
-	})
-	if err != nil {
-		return fmt.Errorf("bringing endpoint %s into the switch: %w; look at GET /inspect/driver, then try again", id, err)
-	}
-	for _, one := range missing {
-		if one.Kind == ref.Kind && one.Key == ref.Key {
-			return fmt.Errorf("endpoint %s cannot be realised on this host: %s", id, one.Reason)
-		}
+	if reason, missing := notRealised(a.dp.Status(), id); missing {
+		return fmt.Errorf("endpoint %s cannot be realised on this host: %s", id, reason)
 	}
 	return nil
 }

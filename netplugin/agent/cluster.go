@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/mgmtfn"
 	"github.com/contiv/contiv/netplugin/session"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -28,26 +29,26 @@ func (a *Agent) ReleaseAddress(ctx context.Context, token string) error {
 
 // CreateNetwork makes a network for a docker network of this host, or answers the one it made before. The agent fills
 // in the host.
-func (a *Agent) CreateNetwork(ctx context.Context, want protocol.CreateNetworkRequest) (*protocol.Network, error) {
+func (a *Agent) CreateNetwork(ctx context.Context, want protocol.CreateNetworkRequest) (protocol.Network, error) {
 	what := fmt.Sprintf("creating network %q of tenant %q", want.Network, want.Tenant)
 	if err := a.askable(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return protocol.Network{}, fmt.Errorf("%s: %w", what, err)
 	}
 	want.Host = a.config.Host
 	answer, err := a.session.CreateNetwork(ctx, want)
 	if err != nil {
-		return nil, a.asked(what, err)
+		return protocol.Network{}, a.asked(what, err)
 	}
 	for _, record := range answer.Records {
 		body, err := record.Decode()
 		if err != nil {
-			return nil, fmt.Errorf("%s: netmaster's answer: %w", what, err)
+			return protocol.Network{}, fmt.Errorf("%s: netmaster's answer: %w", what, err)
 		}
 		if network, ok := body.(*protocol.Network); ok {
-			return network, nil
+			return *network, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: netmaster's answer holds no network", what)
+	return protocol.Network{}, fmt.Errorf("%s: netmaster's answer holds no network", what)
 }
 
 // DeleteNetwork removes a network that CreateNetwork made for this docker network; any other is left alone.
@@ -58,44 +59,24 @@ func (a *Agent) DeleteNetwork(ctx context.Context, dockerNetworkID string) error
 
 // ProviderEvent tells netmaster what an orchestrator says of a container of this host.
 func (a *Agent) ProviderEvent(ctx context.Context, event protocol.ProviderEvent) error {
-	event.ID = a.own(event.ID)
+	event.ID.Host = a.config.Host
 	return a.asked("reporting an event of container "+event.ID.ContainerID, a.session.ProviderEvent(ctx, event))
 }
 
-// Networks answers the networks that the host knows, sorted by key: all of the cluster with Config.Catalog. The
-// bodies are shared: do not change them.
-func (a *Agent) Networks() []*protocol.Network {
-	return bodies[*protocol.Network](a, protocol.KindNetwork)
-}
-
-// Groups answers the endpoint groups that the host knows, as Networks does.
-func (a *Agent) Groups() []*protocol.Group {
-	return bodies[*protocol.Group](a, protocol.KindGroup)
-}
-
-// Network answers one network, by tenant and name.
-func (a *Agent) Network(tenant, name string) (*protocol.Network, bool) {
-	body, _ := a.session.Record(drivers.Ref{Kind: protocol.KindNetwork, Key: (&protocol.Network{Tenant: tenant, Name: name}).Key()})
-	network, ok := body.(*protocol.Network)
-	return network, ok
-}
-
-// Group answers one endpoint group, by tenant and name.
-func (a *Agent) Group(tenant, name string) (*protocol.Group, bool) {
-	body, _ := a.session.Record(drivers.Ref{Kind: protocol.KindGroup, Key: (&protocol.Group{Tenant: tenant, Name: name}).Key()})
-	group, ok := body.(*protocol.Group)
-	return group, ok
-}
-
-// Known tells whether the host has heard from netmaster since the agent started: before that, an empty list of
-// networks means nothing.
-func (a *Agent) Known() bool { return a.session.Status().Desired.Store != "" }
-
-// CatalogChanged is closed when networks or groups have changed since the call: take it, look, then wait for it.
-func (a *Agent) CatalogChanged() <-chan struct{} {
+// Catalog answers the networks and groups that the host knows: all of the cluster with Config.Catalog. It does not
+// block. The channel is closed when the catalog is no longer this one.
+func (a *Agent) Catalog() (mgmtfn.Catalog, <-chan struct{}) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.catalog
+	changed := a.catalog
+	a.mu.Unlock()
+	catalog := mgmtfn.Catalog{Complete: a.session.Status().Desired.Store != ""}
+	for _, network := range bodies[*protocol.Network](a, protocol.KindNetwork) {
+		catalog.Networks = append(catalog.Networks, *network)
+	}
+	for _, group := range bodies[*protocol.Group](a, protocol.KindGroup) {
+		catalog.Groups = append(catalog.Groups, *group)
+	}
+	return catalog, changed
 }
 
 // Host is this host's name.

@@ -13,8 +13,8 @@ import (
 
 // Detach unplugs an endpoint; one that is not there is no error. The port goes first, and the datapath remembers that,
 // so it succeeds without netmaster, which is told as soon as it can be.
-func (a *Agent) Detach(ctx context.Context, id protocol.EndpointID) error {
-	id = a.own(id)
+func (a *Agent) Detach(ctx context.Context, containerID, ifName string) error {
+	id := a.id(containerID, ifName)
 	unlock, err := a.endpoints.acquire(ctx, id)
 	if err != nil {
 		return err

@@ -82,8 +82,6 @@ func (a *Agent) lose(ctx context.Context, id protocol.EndpointID) error {
 func (s side) Apply(ctx context.Context, update drivers.Update) ([]protocol.NotRealised, error) {
 	a := s.a
 	defer a.noteCatalog(update)
-	a.applying.Lock()
-	defer a.applying.Unlock()
 	missing, err := a.dp.Apply(ctx, update)
 	if err != nil {
 		return missing, fmt.Errorf("bringing the switch to revision %d: %w", update.Position.Revision, err)
