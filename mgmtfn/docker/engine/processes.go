@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// killNamespace ends every process that shares the mount namespace of a process, that process included, and their
+// descendants: shims outlive their daemon, and containers, in namespaces of their own, their shim.
+func killNamespace(pid int) error {
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return fmt.Errorf("mount namespace of process %d: %w", pid, err)
+	}
+	if own, err := os.Readlink("/proc/self/ns/mnt"); err != nil || own == namespace {
+		return fmt.Errorf("process %d has no mount namespace of its own: nothing is killed", pid)
+	}
+	deadline := time.Now().Add(stopTimeout)
+	for {
+		victims, err := inNamespace(namespace)
+		if err != nil || len(victims) == 0 {
+			return err
+		}
+		for _, victim := range victims {
+			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("ending process %d: %w", victim, err)
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v do not end", victims)
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// inNamespace lists the living processes of a mount namespace and their descendants.
+func inNamespace(namespace string) ([]int, error) {
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	children, found := map[int][]int{}, map[int]bool{}
+	var queue []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(filepath.Base(entry))
+		if err != nil {
+			continue
+		}
+		parent, dead := parentOf(entry)
+		if dead {
+			continue
+		}
+		children[parent] = append(children[parent], pid)
+		if link, err := os.Readlink(entry + "/ns/mnt"); err == nil && link == namespace {
+			queue = append(queue, pid)
+		}
+	}
+	for len(queue) > 0 {
+		pid := queue[0]
+		queue = queue[1:]
+		if !found[pid] {
+			found[pid] = true
+			queue = append(queue, children[pid]...)
+		}
+	}
+	pids := make([]int, 0, len(found))
+	for pid := range found {
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+// parentOf reads a process's parent, and whether it is gone or a zombie.
+func parentOf(entry string) (int, bool) {
+	data, err := os.ReadFile(filepath.Join(entry, "stat"))
+	if err != nil {
+		return 0, true
+	}
+	// The command, in parentheses, may hold anything; state and parent follow the last one.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(fields) < 2 {
+		return 0, true
+	}
+	parent, err := strconv.Atoi(fields[1])
+	return parent, err != nil || fields[0] == "Z" || fields[0] == "X"
+}
