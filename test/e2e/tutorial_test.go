@@ -76,7 +76,7 @@ func TestTutorial(t *testing.T) {
 	c.reaches("contiv-blue-c3", "10.1.2.2")
 	c.isolated("contiv-c1", "10.1.2.3") // A17
 
-	c.refused([]string{"contiv-net", "conflicts with subnet"}, "net", "create", "--subnet=10.1.2.128/25", "other")           // A27
+	c.refused([]string{"contiv-net", "conflicts with subnet"}, "net", "create", "--subnet=10.1.2.128/25", "other")          // A27
 	if got := c.ok("net", "create", "--subnet=10.1.2.0/24", "contiv-net"); got != "Creating network default:contiv-net\n" { // A28
 		t.Errorf("A28: printed %q", got)
 	}
