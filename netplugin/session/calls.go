@@ -2,9 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/ofnet/protocol/wire"
 )
 
 // The calls below answer with a *protocol.Error (errors.As) when netmaster refused, with ErrUnreachable (errors.Is),
@@ -14,7 +16,9 @@ import (
 // answer are part of the desired state when it returns.
 func (s *Session) CreateEndpoint(ctx context.Context, request protocol.CreateEndpointRequest) (protocol.CreateEndpointReply, error) {
 	var reply protocol.CreateEndpointReply
-	err := s.call(ctx, protocol.MethodCreateEndpoint, request, &reply)
+	err := s.callAndMerge(ctx, protocol.MethodCreateEndpoint, request, &reply, func() (protocol.Position, []protocol.Record) {
+		return reply.Position, reply.Records
+	})
 	return reply, err
 }
 
@@ -46,7 +50,9 @@ func (s *Session) ReleaseAddress(ctx context.Context, token string) error {
 // returns.
 func (s *Session) CreateNetwork(ctx context.Context, request protocol.CreateNetworkRequest) (protocol.CreateNetworkReply, error) {
 	var reply protocol.CreateNetworkReply
-	err := s.call(ctx, protocol.MethodCreateNetwork, request, &reply)
+	err := s.callAndMerge(ctx, protocol.MethodCreateNetwork, request, &reply, func() (protocol.Position, []protocol.Record) {
+		return reply.Position, reply.Records
+	})
 	return reply, err
 }
 
@@ -61,8 +67,64 @@ func (s *Session) ProviderEvent(ctx context.Context, event protocol.ProviderEven
 }
 
 // Statistics sends counters of endpoints; without a session they are dropped.
-func (s *Session) Statistics(statistics protocol.Statistics) {}
+func (s *Session) Statistics(statistics protocol.Statistics) {
+	if l := s.current(); l != nil {
+		s.notify(l, protocol.MethodStatistics, statistics)
+	}
+}
 
-func (s *Session) call(_ context.Context, method string, _, _ any) error {
-	return fmt.Errorf("%s: %w", method, ErrUnreachable)
+// current is the connection that calls go to, nil if there is none.
+func (s *Session) current() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.connected {
+		return nil
+	}
+	return s.link
+}
+
+func (s *Session) call(ctx context.Context, method string, request, reply any) error {
+	_, err := s.callOn(ctx, method, request, reply)
+	return err
+}
+
+// callAndMerge makes a call whose answer carries records, and takes them into the desired state.
+func (s *Session) callAndMerge(
+	ctx context.Context, method string, request, reply any, records func() (protocol.Position, []protocol.Record),
+) error {
+	l, err := s.callOn(ctx, method, request, reply)
+	if err != nil {
+		return err
+	}
+	position, list := records()
+	decoded := decodeRecords(list)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == l {
+		s.store.answer(position, decoded)
+		s.wakeApply()
+		s.announce()
+	}
+	return nil
+}
+
+func (s *Session) callOn(ctx context.Context, method string, request, reply any) (*link, error) {
+	l := s.current()
+	if l == nil {
+		return nil, fmt.Errorf("%s: %w (%s)", method, ErrUnreachable, s.Status().Problem)
+	}
+	err := wire.DecodeError(l.conn.Call(ctx, method, request, reply))
+	var refused *protocol.Error
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.As(err, &refused):
+		if refused.Code == protocol.CodeNotLeader {
+			l.close() // another leads: the session is to be with that one
+		}
+		return nil, fmt.Errorf("%s: %w", method, err)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", method, ctx.Err())
+	}
+	return nil, fmt.Errorf("%s: %w: %w", method, ErrUnreachable, err)
 }

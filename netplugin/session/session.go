@@ -7,10 +7,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -58,7 +60,7 @@ type Config struct {
 	Timing Timing
 }
 
-// Timing of a session; zero values mean those of the protocol and of DefaultTiming.
+// Timing of a session; zero values mean those of the protocol, and a few tenths of a second for the waits.
 type Timing struct {
 	Ping      time.Duration // between pings
 	Silence   time.Duration // after which a connection is dropped
@@ -67,7 +69,7 @@ type Timing struct {
 	Reconnect time.Duration // random wait up to this after a session broke
 }
 
-// DefaultTiming is what a Config's zero Timing means.
+// defaultTiming is what a Config's zero Timing means.
 var defaultTiming = Timing{
 	Ping: protocol.PingInterval, Silence: protocol.PingTimeout,
 	Retry: 200 * time.Millisecond, MaxRetry: 5 * time.Second, Reconnect: 500 * time.Millisecond,
@@ -87,12 +89,27 @@ type Status struct {
 
 // Session keeps one host attached to the netmasters. All methods may be called at once.
 type Session struct {
-	config   Config
-	instance string
+	config    Config
+	instance  string
+	refresh   chan struct{}
+	applyWake chan struct{}
 
-	mu      sync.Mutex
-	status  Status
-	changed chan struct{}
+	// Everything below is guarded by mu, which is never held over I/O or a call of the agent.
+	mu        sync.Mutex
+	changed   chan struct{}
+	store     *store
+	link      *link // whose stream is taken in
+	connected bool
+	welcome   bool // the agent was told what it lost: the store may be applied
+	leader    string
+	learned   []string
+	problem   string
+
+	ackDue       bool // the stream moved since the last acknowledgement
+	unapplied    bool // the agent was given a change and did not realise it yet
+	applyProblem string
+	realised     protocol.Position
+	notRealised  []protocol.NotRealised
 }
 
 // New makes a session; Run starts it.
@@ -103,17 +120,87 @@ func New(config Config) (*Session, error) {
 	if config.Agent == nil || config.Log == nil {
 		return nil, errors.New("a session needs an agent and a logger")
 	}
-	return &Session{config: config, instance: uuid.NewString(), changed: make(chan struct{})}, nil
+	if config.Dial == nil {
+		config.Dial = new(net.Dialer).DialContext
+	}
+	config.Timing = config.Timing.orDefault()
+	return &Session{
+		config: config, instance: uuid.NewString(), refresh: make(chan struct{}, 1), applyWake: make(chan struct{}, 1),
+		changed: make(chan struct{}), store: newStore(), problem: "not connected to a netmaster yet",
+	}, nil
+}
+
+func (t Timing) orDefault() Timing {
+	return Timing{
+		Ping: cmp.Or(t.Ping, defaultTiming.Ping), Silence: cmp.Or(t.Silence, defaultTiming.Silence),
+		Retry: cmp.Or(t.Retry, defaultTiming.Retry), MaxRetry: cmp.Or(t.MaxRetry, defaultTiming.MaxRetry),
+		Reconnect: cmp.Or(t.Reconnect, defaultTiming.Reconnect),
+	}
 }
 
 // Run keeps the session until the context ends, then closes it and returns nil. Called once.
 func (s *Session) Run(ctx context.Context) error {
-	<-ctx.Done()
+	var applying sync.WaitGroup
+	defer applying.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	applying.Go(func() { s.applyLoop(ctx) })
+	pause := s.newBackoff()
+	for ctx.Err() == nil {
+		l, err := s.round(ctx)
+		if err != nil {
+			s.failed(ctx, err)
+			sleep(ctx, pause.NextBackOff())
+			continue
+		}
+		pause.Reset()
+		s.config.Log.WithField("netmaster", l.address).Info("registered with netmaster")
+		err = s.hold(ctx, l)
+		s.unlink(l, err)
+		if ctx.Err() == nil {
+			s.config.Log.WithError(err).WithField("netmaster", l.address).Warn("lost netmaster; this host goes on as it is")
+		}
+		// Every agent of the cluster may be here at the same moment.
+		sleep(ctx, rand.N(s.config.Timing.Reconnect)) //nolint:gosec // spreads load, guards nothing
+	}
 	return nil
 }
 
+func sleep(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// failed notes that no netmaster took the registration; it is logged once for each reason.
+func (s *Session) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem != err.Error() {
+		s.problem = err.Error()
+		s.config.Log.WithError(err).Warn("no netmaster to register with; trying again")
+		s.announce()
+	}
+}
+
+// announce wakes those who watch Changed. Called with mu held.
+func (s *Session) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
 // Connected tells whether calls can reach a netmaster now.
-func (s *Session) Connected() bool { return s.Status().Connected }
+func (s *Session) Connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connected
+}
 
 // Changed is closed when Status has changed since the call of Changed: take it, look at Status, then wait for it.
 func (s *Session) Changed() <-chan struct{} {
@@ -126,21 +213,60 @@ func (s *Session) Changed() <-chan struct{} {
 func (s *Session) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status
+	status := Status{
+		Connected: s.connected, Problem: cmp.Or(s.problem, s.applyProblem), Desired: s.store.position, Realised: s.realised,
+		Records: len(s.store.held), NotRealised: s.notRealised,
+	}
+	if s.connected {
+		status.Master = s.link.address
+	}
+	return status
 }
 
 // Record answers the decoded newest form of a record the host holds, realised or not. The body is shared: do not
 // change it.
-func (s *Session) Record(ref drivers.Ref) (protocol.Body, bool) { return nil, false }
+func (s *Session) Record(ref drivers.Ref) (protocol.Body, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.store.held[ref]
+	return h.body, h.body != nil
+}
 
 // Bodies answers all decoded records of a kind by key. The bodies are shared: do not change them.
-func (s *Session) Bodies(kind protocol.Kind) map[string]protocol.Body { return nil }
+func (s *Session) Bodies(kind protocol.Kind) map[string]protocol.Body {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]protocol.Body{}
+	for ref, h := range s.store.held {
+		if ref.Kind == kind && h.body != nil {
+			out[ref.Key] = h.body
+		}
+	}
+	return out
+}
 
 // WaitFor waits until everything up to a revision (of a call's answer) was received and realised, and returns the
 // context's error, wrapped, if that is not before it ends.
 func (s *Session) WaitFor(ctx context.Context, revision int64) error {
-	return fmt.Errorf("waiting for revision %d: %w", revision, ErrUnreachable)
+	for {
+		s.mu.Lock()
+		realised, changed := s.realised.Revision, s.changed
+		s.mu.Unlock()
+		if realised >= revision {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for revision %d, realised is %d: %w", revision, realised, ctx.Err())
+		}
+	}
 }
 
 // Refresh asks to register again, as after a change of what Describe answers. The present session is closed.
-func (s *Session) Refresh() {}
+func (s *Session) Refresh() {
+	select {
+	case s.refresh <- struct{}{}:
+	default:
+	}
+}
