@@ -57,7 +57,7 @@ func New(agent Agent, log *logrus.Entry) *Server { return &Server{agent: agent, 
 // Listen opens the server's unix socket, only for root. A socket that a dead agent left is replaced; one that answers
 // is an error.
 func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // The directory is shared, the socket is not.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the CNI socket: %w", err)
 	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {

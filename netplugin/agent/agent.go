@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -43,8 +44,10 @@ type Config struct {
 	// Build is the version of the binary, for people.
 	Build string
 
-	// Masters are host:port of netmasters, TLS the way to them (nil: plain TCP). SessionTiming is for tests.
+	// Masters are host:port of netmasters, ControlIP the address to call them from (zero: any), TLS the way to them
+	// (nil: plain TCP). SessionTiming is for tests.
 	Masters       []string
+	ControlIP     netip.Addr
 	TLS           *tls.Config
 	SessionTiming session.Timing
 
@@ -119,11 +122,20 @@ func New(config Config) (*Agent, error) {
 		Agent:   side{a},
 		Log:     config.Log,
 		Timing:  config.SessionTiming,
+		Dial:    dialer(config.ControlIP),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the session with netmaster: %w", err)
 	}
 	return a, nil
+}
+
+// dialer calls from an address; nil for any.
+func dialer(from netip.Addr) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if !from.IsValid() {
+		return nil
+	}
+	return (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}).DialContext
 }
 
 // Run keeps the host as netmaster wants it until ctx ends. What is attached stays attached and forwarded.

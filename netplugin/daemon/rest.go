@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/netplugin/agent"
+)
+
+// inspector is what the REST server needs of the agent.
+type inspector interface {
+	Status(ctx context.Context) (agent.Status, error)
+	Ready(ctx context.Context) error
+	Attachments(ctx context.Context) ([]mgmtfn.Attachment, error)
+	Detach(ctx context.Context, containerID, ifName string) error
+}
+
+// requestTimeout bounds one request of the REST server.
+const requestTimeout = 20 * time.Second
+
+// restHandler answers the agent's debug requests.
+func restHandler(host inspector) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /inspect/driver", func(w http.ResponseWriter, r *http.Request) {
+		status, err := host.Status(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		writeJSON(w, http.StatusOK, status)
+	})
+	// Services come later; clients of the original expect an object.
+	mux.HandleFunc("GET /svcstats", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, struct{}{})
+	})
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, version.Get())
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, health{Status: "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := host.Ready(r.Context()); err != nil {
+			writeJSON(w, http.StatusServiceUnavailable, health{Status: "not ready", Reason: err.Error()})
+			return
+		}
+		writeJSON(w, http.StatusOK, health{Status: "ok"})
+	})
+	mux.HandleFunc("DELETE /debug/reclaimEndpoint/{id...}", func(w http.ResponseWriter, r *http.Request) {
+		reclaim(w, r, host)
+	})
+	return http.TimeoutHandler(mux, requestTimeout, "netplugin took too long to answer")
+}
+
+type health struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// reclaim detaches what an id names: "host/container/interface", "container/interface", a container (all of its
+// interfaces), or the original's "network.tenant-container".
+func reclaim(w http.ResponseWriter, r *http.Request, host inspector) {
+	id := r.PathValue("id")
+	all, err := host.Attachments(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	var failures []error
+	found := false
+	for _, one := range all {
+		switch id {
+		case one.ID.String(), one.ID.ContainerID + "/" + one.ID.IfName, one.ID.ContainerID,
+			one.Network + "." + one.Tenant + "-" + one.ID.ContainerID:
+			found = true
+			failures = append(failures, host.Detach(r.Context(), one.ID.ContainerID, one.ID.IfName))
+		}
+	}
+	switch err := errors.Join(failures...); {
+	case !found:
+		http.Error(w, fmt.Sprintf("endpoint %q is not attached on this host; GET /inspect/driver lists those that are", id), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	_ = out.Encode(body) // The caller went away: nothing to tell it.
+}
+
+// listenREST opens the inspect address.
+func listenREST(address string, secure *tls.Config) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("opening the inspect address: %w (another netplugin? give --%s)", err, flagInspect)
+	}
+	if secure != nil {
+		listener = tls.NewListener(listener, secure)
+	}
+	return listener, nil
+}
+
+// serveREST answers on the listener, which it closes, until ctx ends.
+func serveREST(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+	stopped := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		bound, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		if server.Shutdown(bound) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.Serve(listener)
+	if unhook() { // Serve failed by itself.
+		return fmt.Errorf("serving the inspect address: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+// exposed tells whether an address can be reached from outside this host.
+func exposed(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || strings.EqualFold(host, "localhost") {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
+}
