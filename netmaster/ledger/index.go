@@ -22,6 +22,8 @@ const (
 	endpointsByNetwork
 	endpointsByGroup
 	endpointsByHost
+	endpointsByName
+	endpointsByContainer
 	hosts
 	allocationsByPool
 	reservationsByToken
@@ -62,6 +64,18 @@ func EndpointsOfGroup(key string) Index { return Index{endpointsByGroup, key} }
 
 // EndpointsOfHost is the endpoints of a host.
 func EndpointsOfHost(name string) Index { return Index{endpointsByHost, name} }
+
+// containerPrefix is how much of a container id EndpointsOfContainer needs.
+const containerPrefix = 4
+
+// EndpointsNamed is the endpoints with that container name or runtime id.
+func EndpointsNamed(name string) Index { return Index{endpointsByName, name} }
+
+// EndpointsOfContainer is the endpoints whose container id begins with the same 4 characters as the argument, which may
+// be shorter than a whole id; the caller compares the rest.
+func EndpointsOfContainer(id string) Index {
+	return Index{endpointsByContainer, id[:min(len(id), containerPrefix)]}
+}
 
 // AllHosts is every host, dead or not.
 func AllHosts() Index { return Index{kind: hosts} }
@@ -109,7 +123,13 @@ func indexesOfGroup(g *state.EndpointGroup) []Index {
 func indexesOfEndpoint(e *state.Endpoint) []Index {
 	out := []Index{
 		AllEndpoints(), EndpointsOfTenant(e.TenantName), EndpointsOfHost(e.Host),
-		EndpointsOfNetwork(state.ModelKey(e.TenantName, e.NetworkName)),
+		EndpointsOfNetwork(state.ModelKey(e.TenantName, e.NetworkName)), EndpointsOfContainer(e.ContainerID),
+	}
+	if e.ContainerName != "" {
+		out = append(out, EndpointsNamed(e.ContainerName))
+	}
+	if e.RuntimeID != "" && e.RuntimeID != e.ContainerName {
+		out = append(out, EndpointsNamed(e.RuntimeID))
 	}
 	for _, group := range e.Groups {
 		out = append(out, EndpointsOfGroup(state.ModelKey(e.TenantName, group)))
