@@ -1,0 +1,116 @@
+// Package api is netmaster's REST server: the original's paths and JSON on top of the ledger. Reading is answered from
+// the model; writing is handed to Changes. It keeps no state of its own.
+//
+// An edge package. The wire types are those of netmaster/client.
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gorilla/mux"
+	"github.com/sirupsen/logrus"
+
+	"github.com/contiv/contiv/netmaster/distribute"
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/state"
+)
+
+// Reader gives consistent views of the model; *ledger.Ledger is one.
+type Reader interface {
+	View(ctx context.Context, read func(*ledger.Model)) error
+	ViewCached(read func(*ledger.Model))
+}
+
+// Change is how objects of one type are changed. Both calls are one transaction each and return when the model that
+// Reader shows contains it.
+type Change[T any] struct {
+	// Put creates the object, or updates the one with its key. The object may be changed: defaults are filled in.
+	Put func(ctx context.Context, object *T) error
+	// Delete removes the object with the model key.
+	Delete func(ctx context.Context, key string) error
+}
+
+// Changes is how everything is changed.
+type Changes struct {
+	Tenants  Change[state.Tenant]
+	Networks Change[state.Network]
+	Groups   Change[state.EndpointGroup]
+	Globals  Change[state.Global]
+	// ReleaseEndpoint removes an endpoint on an operator's word, whatever its host says.
+	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) error
+}
+
+// Agents tells how far the agents are; *distribute.Server does.
+type Agents interface {
+	Hosts() []distribute.HostStatus
+}
+
+// Cluster tells how this netmaster stands to the others. Its methods do no I/O.
+type Cluster interface {
+	// Leader is the REST address (host:port) of the netmaster that leads, empty if nobody is known to, and whether
+	// that is this one.
+	Leader() (address string, self bool)
+	// LocalAddress is the REST address (host:port) under which the others reach this netmaster.
+	LocalAddress() string
+	// Masters are the REST addresses of all netmasters.
+	Masters() []string
+}
+
+// Options of the server. All but Log are required.
+type Options struct {
+	Reader  Reader
+	Changes Changes
+	Agents  Agents
+	Cluster Cluster
+	// Mode is the orchestrator that netmaster was started for ("docker", ...), shown as clusterMode.
+	Mode string
+	// Forward carries requests that only the leader can answer to it; nil for http.DefaultTransport.
+	Forward http.RoundTripper
+	Log     *logrus.Entry
+}
+
+type server struct {
+	Options
+	forwarder   *forwarder
+	collections []collection
+}
+
+// Handler serves the REST API.
+func Handler(opts Options) http.Handler {
+	s := &server{Options: opts}
+	if s.Log == nil {
+		s.Log = logrus.NewEntry(logrus.StandardLogger())
+	}
+	s.forwarder = newForwarder(opts.Forward)
+	s.collections = []collection{s.tenants(), s.networks(), s.groups(), s.globals()}
+	return s.protect(s.router())
+}
+
+// optionalSlash ends a path with or without a slash.
+const optionalSlash = "{slash:/?}"
+
+func (s *server) router() *mux.Router {
+	r := mux.NewRouter()
+	for _, route := range []struct {
+		path    string
+		methods methods
+	}{
+		{"/version", methods{get: s.version}},
+		{"/info", methods{get: s.info}},
+		{"/debug/ofnet", methods{get: s.debugAgents}},
+		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
+		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.inspectEndpoint}},
+	} {
+		r.Handle(route.path+optionalSlash, s.handle(route.methods))
+	}
+	for _, c := range s.collections {
+		r.Handle("/api/v1/"+c.name+optionalSlash, s.handle(methods{get: s.list(c)}))
+		r.Handle("/api/v1/"+c.name+"/{key}"+optionalSlash, s.handle(methods{
+			get: s.one(c), put: s.leaderOnly(s.put(c)), post: s.leaderOnly(s.put(c)), remove: s.leaderOnly(s.remove(c)),
+		}))
+		r.Handle("/api/v1/inspect/"+c.name+"/{key}"+optionalSlash, s.handle(methods{get: s.inspect(c)}))
+	}
+	r.NotFoundHandler = s.handle(methods{any: s.unknownPath})
+	return r
+}

@@ -1,0 +1,157 @@
+package api
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/client"
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/state"
+)
+
+// forwardedHeader marks a request that another netmaster passed on; it is not passed on again.
+const forwardedHeader = "X-Contiv-Forwarded"
+
+func (s *server) version(*http.Request) (any, error) { return version.Get(), nil }
+
+func (s *server) info(r *http.Request) (any, error) {
+	leader, self := s.Cluster.Leader()
+	out := client.Info{
+		LocalIP: hostOf(s.Cluster.LocalAddress()), LeaderIP: leader, CurrentState: "follower",
+		NetmasterNodes: sorted(s.Cluster.Masters()),
+	}
+	if self {
+		out.CurrentState = "leader"
+		out.NetpluginNodes = s.connectedAgents()
+		return out, nil
+	}
+	err := s.view(r, func(m *ledger.Model) { out.NetpluginNodes = registeredAgents(m) })
+	return out, err
+}
+
+// connectedAgents are the addresses of the agents that are attached to this netmaster.
+func (s *server) connectedAgents() []string {
+	nodes := []string{}
+	for _, host := range s.Agents.Hosts() {
+		if host.Connected {
+			nodes = append(nodes, hostOf(host.Address))
+		}
+	}
+	return sorted(nodes)
+}
+
+// registeredAgents are the hosts that are not given up, for a netmaster that no agent is attached to.
+func registeredAgents(m *ledger.Model) []string {
+	nodes := []string{}
+	for _, host := range m.Hosts() {
+		if !host.Dead {
+			nodes = append(nodes, nameOf(host))
+		}
+	}
+	return sorted(nodes)
+}
+
+func nameOf(host *state.Host) string {
+	if host.VTEP.IsValid() {
+		return host.VTEP.String()
+	}
+	return host.Name
+}
+
+func (s *server) debugAgents(*http.Request) (any, error) {
+	leader, self := s.Cluster.Leader()
+	return struct {
+		Leader   string `json:"leader"`
+		IsLeader bool   `json:"isLeader"`
+		Agents   any    `json:"agents"`
+	}{leader, self, s.Agents.Hosts()}, nil
+}
+
+// hostOf is an address without its port.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+func sorted(names []string) []string {
+	out := slices.Clone(names)
+	slices.Sort(out)
+	if out = slices.Compact(out); out == nil {
+		out = []string{}
+	}
+	return out
+}
+
+// leaderOnly sends requests that only the leader may answer to it.
+func (s *server) leaderOnly(next answer) answer {
+	return func(r *http.Request) (any, error) {
+		leader, self := s.Cluster.Leader()
+		switch {
+		case self:
+			return next(r)
+		case leader == "" || r.Header.Get(forwardedHeader) != "":
+			return nil, &statusError{http.StatusServiceUnavailable, "no netmaster leads at the moment; try again in a few seconds"}
+		}
+		return nil, &forwardError{leader}
+	}
+}
+
+// forwardError says that the request is for another netmaster.
+type forwardError struct{ leader string }
+
+func (e *forwardError) Error() string { return "this is for the leader at " + e.leader }
+
+// forwarder passes requests on to the leader.
+type forwarder struct {
+	transport http.RoundTripper
+}
+
+func newForwarder(transport http.RoundTripper) *forwarder {
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	return &forwarder{transport}
+}
+
+func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader string) {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	proxy := httputil.ReverseProxy{
+		Transport: f.transport,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: scheme, Host: leader})
+			p.Out.Header.Set(forwardedHeader, "1")
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			status := http.StatusServiceUnavailable
+			if strings.Contains(err.Error(), "request body too large") {
+				status = http.StatusRequestEntityTooLarge
+			}
+			writeError(w, r, &statusError{status, fmt.Sprintf("passing the request on to the leader at %s: %v", leader, err)})
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// unknownPath answers for every path that nothing is at.
+func (s *server) unknownPath(r *http.Request) (any, error) {
+	message := fmt.Sprintf("there is nothing at %s", shorten(r.URL.Path))
+	if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		var names []string
+		for _, c := range s.collections {
+			names = append(names, c.name)
+		}
+		message += "; collections are " + strings.Join(names, ", ") + ", and endpoints for inspect"
+	}
+	return nil, &statusError{http.StatusNotFound, message}
+}

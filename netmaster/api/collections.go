@@ -1,0 +1,240 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/contiv/contiv/netmaster/client"
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/state"
+)
+
+// collection is the objects of one type as REST shows them. The reading functions answer nil for an unknown key.
+type collection struct {
+	name, kind string // "networks", "network"
+	list       func(*ledger.Model) []any
+	one        func(*ledger.Model, string) any
+	inspect    func(*ledger.Model, string) any
+	put        func(ctx context.Context, key string, body []byte) error
+	remove     func(ctx context.Context, key string) error
+}
+
+// object is a pointer to an intent record.
+type object[T any] interface {
+	*T
+	state.Record
+	Key() string
+}
+
+// putter decodes an object, which must have the key of its URL, and stores it.
+func putter[T any, P object[T]](change Change[T]) func(context.Context, string, []byte) error {
+	return func(ctx context.Context, key string, body []byte) error {
+		sent := new(T)
+		if err := decodeBody(body, sent); err != nil {
+			return err
+		}
+		if own := P(sent).Key(); own != key {
+			return badRequest("Invalid Key: the URL says %q, the names in the object say %q", shorten(key), shorten(own))
+		}
+		return change.Put(ctx, sent)
+	}
+}
+
+func (s *server) tenants() collection {
+	return collection{
+		name: "tenants", kind: "tenant",
+		list:    func(m *ledger.Model) []any { return each(m, m.Tenants(), tenant) },
+		one:     func(m *ledger.Model, key string) any { return known(m, m.Tenant(key), tenant) },
+		inspect: func(m *ledger.Model, key string) any { return known(m, m.Tenant(key), inspectTenant) },
+		put:     putter[state.Tenant](s.Changes.Tenants),
+		remove:  s.Changes.Tenants.Delete,
+	}
+}
+
+func (s *server) networks() collection {
+	return collection{
+		name: "networks", kind: "network",
+		list:    func(m *ledger.Model) []any { return each(m, m.Networks(""), network) },
+		one:     func(m *ledger.Model, key string) any { return known(m, m.Network(key), network) },
+		inspect: func(m *ledger.Model, key string) any { return known(m, m.Network(key), inspectNetwork) },
+		put:     putter[state.Network](s.Changes.Networks),
+		remove:  s.Changes.Networks.Delete,
+	}
+}
+
+func (s *server) groups() collection {
+	return collection{
+		name: "endpointGroups", kind: "endpointGroup",
+		list:    func(m *ledger.Model) []any { return each(m, m.Groups(""), group) },
+		one:     func(m *ledger.Model, key string) any { return known(m, m.Group(key), group) },
+		inspect: func(m *ledger.Model, key string) any { return known(m, m.Group(key), inspectGroup) },
+		put:     putter[state.EndpointGroup](s.Changes.Groups),
+		remove:  s.Changes.Groups.Delete,
+	}
+}
+
+func (s *server) globals() collection {
+	find := func(m *ledger.Model, key string) *state.Global {
+		if key != state.GlobalName {
+			return nil
+		}
+		return m.Global()
+	}
+	return collection{
+		name: "globals", kind: "global",
+		list: func(m *ledger.Model) []any {
+			if g := m.Global(); g != nil {
+				return []any{global(m, g)}
+			}
+			return []any{}
+		},
+		one: func(m *ledger.Model, key string) any { return known(m, find(m, key), global) },
+		inspect: func(m *ledger.Model, key string) any {
+			return known(m, find(m, key), func(m *ledger.Model, g *state.Global) any {
+				return client.Inspection[any, client.GlobalOper]{Config: global(m, g), Oper: globalOper(m, g, s.Mode)}
+			})
+		},
+		put:    putter[state.Global](s.Changes.Globals),
+		remove: s.Changes.Globals.Delete,
+	}
+}
+
+// known shows a record, nil if there is none.
+func known[T any](m *ledger.Model, record *T, show func(*ledger.Model, *T) any) any {
+	if record == nil {
+		return nil
+	}
+	return show(m, record)
+}
+
+func each[T any](m *ledger.Model, records []*T, show func(*ledger.Model, *T) any) []any {
+	out := make([]any, 0, len(records))
+	for _, record := range records {
+		out = append(out, show(m, record))
+	}
+	return out
+}
+
+// view reads the model as the request asks: current, or what is at hand with ?consistency=cache.
+func (s *server) view(r *http.Request, read func(*ledger.Model)) error {
+	switch wanted := r.URL.Query().Get("consistency"); wanted {
+	case "":
+		return s.Reader.View(r.Context(), read)
+	case "cache":
+		s.Reader.ViewCached(read)
+		return nil
+	default:
+		return badRequest("consistency %q is unknown; leave it out or use \"cache\"", shorten(wanted))
+	}
+}
+
+func (s *server) list(c collection) answer {
+	return func(r *http.Request) (out any, err error) {
+		err = s.view(r, func(m *ledger.Model) { out = c.list(m) })
+		return out, err
+	}
+}
+
+func (s *server) one(c collection) answer { return s.found(c.kind, c.one) }
+
+func (s *server) inspect(c collection) answer { return s.found(c.kind, c.inspect) }
+
+// found answers what find gives for the key in the URL.
+func (s *server) found(kind string, find func(*ledger.Model, string) any) answer {
+	return func(r *http.Request) (out any, err error) {
+		key := mux.Vars(r)["key"]
+		if err := s.view(r, func(m *ledger.Model) { out = find(m, key) }); err != nil {
+			return nil, err
+		}
+		if out == nil {
+			return nil, notFound(kind, shorten(key))
+		}
+		return out, nil
+	}
+}
+
+func (s *server) put(c collection) answer {
+	return func(r *http.Request) (out any, err error) {
+		key := mux.Vars(r)["key"]
+		body, err := readBody(r)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.put(r.Context(), key, body); err != nil {
+			return nil, err
+		}
+		s.Reader.ViewCached(func(m *ledger.Model) { out = c.one(m, key) })
+		if out == nil {
+			return nil, &statusError{http.StatusConflict, fmt.Sprintf("%s %q was stored and deleted again at once", c.kind, key)}
+		}
+		return out, nil
+	}
+}
+
+func (s *server) remove(c collection) answer {
+	return func(r *http.Request) (any, error) {
+		key := mux.Vars(r)["key"]
+		if err := c.remove(r.Context(), key); err != nil {
+			return nil, err
+		}
+		return key, nil
+	}
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
+	}
+	if err != nil {
+		return nil, badRequest("reading the body: %v", err)
+	}
+	return body, nil
+}
+
+// decodeBody reads one JSON object. Members that are not known, among them key, links and link-sets, are ignored.
+func decodeBody(body []byte, into any) error {
+	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return badRequest("the body must be a JSON object")
+	}
+	err := json.Unmarshal(body, into)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		return badRequest("%s must be a %s, not a %s", wrong.Field, wordFor(wrong.Type.Kind().String()), wrong.Value)
+	}
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return badRequest("the body is not JSON, at byte %d: %v", syntax.Offset, syntax)
+	}
+	if err != nil {
+		return badRequest("the body is not JSON: %v", err)
+	}
+	return nil
+}
+
+// wordFor names a Go kind as JSON does.
+func wordFor(kind string) string {
+	switch {
+	case strings.HasPrefix(kind, "int"):
+		return "whole number"
+	case kind == "slice":
+		return "list"
+	default:
+		return kind
+	}
+}
+
+// shorten keeps messages readable when somebody sends a book.
+func shorten(text string) string {
+	const most = 140
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "..."
+}

@@ -1,0 +1,163 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/contiv/contiv/netmaster/client"
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/state"
+)
+
+const (
+	// minPrefix is how much of a container id must be given at least.
+	minPrefix = 4
+	// maxNamed is how many endpoints a message names.
+	maxNamed = 10
+)
+
+func (s *server) inspectEndpoint(r *http.Request) (any, error) {
+	key := mux.Vars(r)["key"]
+	var out client.EndpointInspection
+	var ids []state.EndpointID
+	err := s.view(r, func(m *ledger.Model) {
+		found := endpointsMatching(m, key)
+		if len(found) == 1 {
+			out.Oper = endpointOper(m, found[0])
+		}
+		ids = idsOf(found)
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(ids) == 0:
+		return nil, notFound("endpoint", shorten(key))
+	case len(ids) > 1:
+		return nil, &statusError{http.StatusConflict,
+			fmt.Sprintf("%q is the name of %d endpoints; give one of these ids: %s", shorten(key), len(ids), idList(ids))}
+	}
+	return out, nil
+}
+
+// endpointsMatching finds endpoints by their id, else by container id, container name or runtime id, else by the
+// beginning of their container id.
+func endpointsMatching(m *ledger.Model, key string) []*state.Endpoint {
+	if exact := endpointsCalled(m, key); len(exact) > 0 || len(key) < minPrefix {
+		return exact
+	}
+	return slices.DeleteFunc(m.EndpointsOf(ledger.EndpointsOfContainer(key)), func(e *state.Endpoint) bool {
+		return !strings.HasPrefix(e.ContainerID, key)
+	})
+}
+
+// endpointsCalled finds endpoints by the whole of their id, container id, container name or runtime id.
+func endpointsCalled(m *ledger.Model, key string) []*state.Endpoint {
+	if id, ok := parseEndpointID(key); ok {
+		if e := m.Endpoint(id); e != nil {
+			return []*state.Endpoint{e}
+		}
+		return nil
+	}
+	found := slices.DeleteFunc(m.EndpointsOf(ledger.EndpointsOfContainer(key)), func(e *state.Endpoint) bool {
+		return e.ContainerID != key
+	})
+	for _, e := range m.EndpointsOf(ledger.EndpointsNamed(key)) {
+		if e.ContainerID != key {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// parseEndpointID reads "host/container/interface".
+func parseEndpointID(text string) (state.EndpointID, bool) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 {
+		return state.EndpointID{}, false
+	}
+	return state.EndpointID{Host: parts[0], ContainerID: parts[1], IfName: parts[2]}, true
+}
+
+func idsOf(endpoints []*state.Endpoint) []state.EndpointID {
+	out := make([]state.EndpointID, 0, len(endpoints))
+	for _, e := range endpoints {
+		out = append(out, e.EndpointID)
+	}
+	return out
+}
+
+func idList(ids []state.EndpointID) string {
+	var names []string
+	for _, id := range ids[:min(len(ids), maxNamed)] {
+		names = append(names, id.String())
+	}
+	if len(ids) > maxNamed {
+		names = append(names, "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+// cleanEndpoints releases the endpoints of a network, of a group, or one, that are left over: those of hosts whose
+// agent is connected belong to it and are not touched.
+func (s *server) cleanEndpoints(r *http.Request) (any, error) {
+	vars := mux.Vars(r)
+	ids, err := s.leftOver(r, vars["tenant"], vars["category"], vars["id"])
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if err := s.Changes.ReleaseEndpoint(r.Context(), id); err != nil {
+			return nil, fmt.Errorf("released %d of %d endpoints, then %s: %w", i, len(ids), id, err)
+		}
+	}
+	return text(fmt.Sprintf("released %d endpoint(s) of %s %s in tenant %s: %s",
+		len(ids), vars["category"], vars["id"], vars["tenant"], idList(ids))), nil
+}
+
+func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]state.EndpointID, error) {
+	var found []*state.Endpoint
+	var known bool
+	err := s.Reader.View(r.Context(), func(m *ledger.Model) {
+		key := state.ModelKey(tenant, name)
+		switch category {
+		case "net":
+			found, known = m.EndpointsOf(ledger.EndpointsOfNetwork(key)), true
+		case "group":
+			found, known = m.EndpointsOf(ledger.EndpointsOfGroup(key)), true
+		case "ep":
+			found, known = exactly(m, tenant, name), true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, badRequest("category %q is unknown; allowed are net, group and ep", shorten(category))
+	}
+	connected := make(map[string]bool)
+	for _, host := range s.Agents.Hosts() {
+		connected[host.Host] = host.Connected
+	}
+	alive := 0
+	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool {
+		if connected[e.Host] {
+			alive++
+		}
+		return connected[e.Host]
+	})
+	if len(found) == 0 {
+		return nil, &statusError{http.StatusNotFound, fmt.Sprintf(
+			"no endpoint to release for %s %q in tenant %q; %d belong to hosts that are connected and remove their own",
+			category, shorten(name), shorten(tenant), alive)}
+	}
+	return idsOf(found), nil
+}
+
+// exactly finds the endpoints of a tenant that have the given id, in any of its forms, but no part of one.
+func exactly(m *ledger.Model, tenant, id string) []*state.Endpoint {
+	return slices.DeleteFunc(endpointsCalled(m, id), func(e *state.Endpoint) bool { return e.TenantName != tenant })
+}

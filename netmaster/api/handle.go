@@ -1,0 +1,175 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+)
+
+// Limits of one request.
+const (
+	maxBody      = 1 << 20
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// NewServer gives the handler the limits of a public listener. The caller serves and shuts it down.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// Principal is who makes a request.
+type Principal struct {
+	Name string
+}
+
+// Anonymous is everybody, until there is a login.
+var Anonymous = Principal{Name: "anonymous"}
+
+type contextKey int
+
+const (
+	principalKey contextKey = iota
+	requestIDKey
+)
+
+// PrincipalOf is who makes the request of the context.
+func PrincipalOf(ctx context.Context) Principal {
+	if p, ok := ctx.Value(principalKey).(Principal); ok {
+		return p
+	}
+	return Anonymous
+}
+
+func requestIDOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey).(string)
+	return id
+}
+
+// protect wraps everything: it names the request and who makes it, and survives panics.
+func (s *server) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), requestIDKey, uuid.NewString())
+		r = r.WithContext(context.WithValue(ctx, principalKey, Anonymous))
+		defer func() {
+			switch cause := recover(); cause {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(cause) // ends the connection, by net/http's own convention
+			default:
+				s.logOf(r).WithField("stack", string(debug.Stack())).Errorf("panic: %v", cause)
+				writeError(w, r, errInternal)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) logOf(r *http.Request) *logrus.Entry {
+	return s.Log.WithFields(logrus.Fields{"request": requestIDOf(r.Context()), "method": r.Method, "path": r.URL.Path})
+}
+
+// answer makes the answer of a request: a value to encode as JSON, or text.
+type answer func(r *http.Request) (any, error)
+
+// text is an answer that is not JSON.
+type text string
+
+// methods are the answers of one path.
+type methods struct {
+	get, put, post, remove answer
+	any                    answer // for every method
+}
+
+func (m methods) of(method string) (answer, bool) {
+	found := m.any
+	if found == nil {
+		found = m.table()[method]
+	}
+	return found, found != nil
+}
+
+func (m methods) table() map[string]answer {
+	return map[string]answer{
+		http.MethodGet: m.get, http.MethodHead: m.get, http.MethodPut: m.put, http.MethodPost: m.post, http.MethodDelete: m.remove,
+	}
+}
+
+// allowed lists the methods for the Allow header.
+func (m methods) allowed() string {
+	var names []string
+	for name, found := range m.table() {
+		if found != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// handle serves one path.
+func (s *server) handle(m methods) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		make, ok := m.of(r.Method)
+		if !ok {
+			w.Header().Set("Allow", m.allowed())
+			writeError(w, r, &statusError{http.StatusMethodNotAllowed,
+				fmt.Sprintf("%s does not take %s; allowed are %s", r.URL.Path, r.Method, m.allowed())})
+			return
+		}
+		limit := readTimeout
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			limit = writeTimeout
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		s.respond(w, r, make)
+	})
+}
+
+func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
+	result, err := make(r)
+	if forward := (*forwardError)(nil); errors.As(err, &forward) {
+		s.forwarder.forward(w, r, forward.leader)
+		return
+	}
+	if err != nil {
+		if statusOf(err) == http.StatusInternalServerError {
+			s.logOf(r).WithError(err).Error("request failed")
+			err = errInternal
+		}
+		writeError(w, r, err)
+		return
+	}
+	if words, ok := result.(text); ok {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, words)
+		return
+	}
+	data, err := json.Marshal(result)
+	if err != nil {
+		s.logOf(r).WithError(err).Error("encoding the answer failed")
+		writeError(w, r, errInternal)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(data, '\n')) // a client that went away is no matter of ours
+}
