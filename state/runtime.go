@@ -105,6 +105,8 @@ type Host struct {
 	Datapath   string     `json:"datapath,omitempty"`
 	Version    string     `json:"version,omitempty"`
 	Registered time.Time  `json:"registered"`
+	// SilentSince is when the host's agent was last heard of, set a while after it fell silent, zero while it talks.
+	SilentSince time.Time `json:"silentSince,omitzero"`
 	// Dead is set when the host was silent for --host-dead-after or by an operator: its endpoints are released.
 	Dead  bool `json:"dead,omitempty"`
 	Extra `json:"-"`

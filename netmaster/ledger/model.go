@@ -156,6 +156,16 @@ func (m *Model) Allocations(pool state.Pool) []*state.Allocation {
 // AllocationsIn are the allocations in an index such as Unowned or ReservationsOf.
 func (m *Model) AllocationsIn(in Index) []*state.Allocation { return list[*state.Allocation](m, in) }
 
+// EachAllocation calls visit with the allocations in an index and the revisions they were written in, in no order,
+// until it returns false.
+func (m *Model) EachAllocation(in Index, visit func(a *state.Allocation, revision int64) bool) {
+	for _, r := range m.index[in] {
+		if a, ok := r.record.(*state.Allocation); ok && !visit(a, r.revision) {
+			return
+		}
+	}
+}
+
 // Count is the number of records in an index.
 func (m *Model) Count(in Index) int { return len(m.index[in]) }
 

@@ -166,6 +166,27 @@ func (tx *Tx) Find(in Index, match func(state.Record) bool) state.Record {
 	return found
 }
 
+// Possible gives every record that is or may come to be in the index, in no order: for keeping out of the way of all.
+func (tx *Tx) Possible(in Index) []state.Record {
+	var out []state.Record
+	for _, r := range tx.l.model.index[in] {
+		out = append(out, r.record)
+	}
+	for key, f := range tx.l.byIndex[in] {
+		if next := f.writes[key].next; next != nil && inIndex(next, in) {
+			out = append(out, next)
+		}
+	}
+	return out
+}
+
+// Settle makes the plan wait for everybody who writes to the index: its outcome rests on the index as a whole.
+func (tx *Tx) Settle(in Index) {
+	for _, f := range tx.l.byIndex[in] {
+		tx.waits[f] = true
+	}
+}
+
 // Any gives a record of the index, nil if it is empty.
 func (tx *Tx) Any(in Index) state.Record {
 	return tx.Find(in, func(state.Record) bool { return true })

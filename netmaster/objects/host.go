@@ -1,0 +1,277 @@
+package objects
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/state"
+)
+
+// MTUs of new interfaces when no host has registered, and what VXLAN takes of a packet by family of the underlay.
+const (
+	defaultMTU = 1500
+	vxlanOver4 = 50
+	vxlanOver6 = 70
+)
+
+// MTUs are the MTUs of new interfaces on VXLAN and VLAN networks: what the smallest registered underlay carries. Dead
+// hosts do not count.
+func MTUs(m *ledger.Model) (vxlan, vlan int) {
+	vxlan, vlan = defaultMTU-vxlanOver4, defaultMTU
+	first := true
+	for _, h := range m.Hosts() {
+		if h.Dead || h.MTU == 0 {
+			continue
+		}
+		over := vxlanOver4
+		if h.VTEP6.IsValid() && !h.VTEP.IsValid() {
+			over = vxlanOver6
+		}
+		if first {
+			vxlan, vlan, first = h.MTU-over, h.MTU, false
+			continue
+		}
+		vxlan, vlan = min(vxlan, h.MTU-over), min(vlan, h.MTU)
+	}
+	return vxlan, vlan
+}
+
+// Registration is what became of a host's registration.
+type Registration struct {
+	Revision int64
+	// Lost are attachments of the host that the store does not give to it, or not so: the host must remove them.
+	Lost []protocol.EndpointID
+	// Orphaned are endpoints that the store gives to the host and that the host no longer has. They are released after
+	// 30 s, unless Held: then they were more than half of the host's and wait for an operator.
+	Orphaned []state.EndpointID
+	Held     bool
+}
+
+// Orphan is an endpoint that its host no longer has.
+type Orphan struct {
+	ID    state.EndpointID
+	Since time.Time
+	Held  bool // waits for an operator
+}
+
+type orphan struct {
+	since time.Time
+	held  bool
+}
+
+// RegisterHost records a host, removes what it says was removed there, and compares what it has with what the store
+// gives it. A host must list attachments that it is still making: what it does not list is orphaned.
+func (o *Objects) RegisterHost(ctx context.Context, request *protocol.RegisterRequest) (Registration, error) {
+	if err := checkHost(request); err != nil {
+		return Registration{}, err
+	}
+	revision, err := o.commit(ctx, "registering host "+request.Host, func(tx *txn) error {
+		tx.Put(tx.registered(request))
+		return nil
+	})
+	if err != nil {
+		return Registration{}, err
+	}
+	if err := o.deleteRemoved(ctx, request); err != nil {
+		return Registration{}, err
+	}
+	o.mu.Lock()
+	delete(o.silent, request.Host)
+	o.mu.Unlock()
+	out := Registration{Revision: revision}
+	o.ledger.ViewCached(func(m *ledger.Model) { o.compare(m, request, &out) })
+	return out, nil
+}
+
+func checkHost(request *protocol.RegisterRequest) error {
+	if err := checkID(state.EndpointID{Host: request.Host, ContainerID: "-", IfName: "-"}); err != nil {
+		return err
+	}
+	const smallest = 576 + vxlanOver6
+	if request.MTU < smallest || request.MTU > 65535 {
+		return refuse(Invalid, "host %q: underlay MTU %d, allowed are %d to 65535", request.Host, request.MTU, smallest)
+	}
+	return nil
+}
+
+func (tx *txn) registered(request *protocol.RegisterRequest) *state.Host {
+	var next state.Host
+	if old := tx.Host(request.Host); old != nil {
+		next = *old
+	}
+	next.Name, next.VTEP, next.VTEP6, next.VXLANPort = request.Host, request.VTEP, request.VTEP6, request.VXLANPort
+	next.Uplinks, next.MTU, next.Datapath = request.Uplinks, request.MTU, request.Datapath
+	next.Version, next.Registered = request.Build, tx.now
+	next.Dead, next.SilentSince = false, time.Time{}
+	return &next
+}
+
+func (o *Objects) deleteRemoved(ctx context.Context, request *protocol.RegisterRequest) error {
+	var ids []state.EndpointID
+	for _, id := range request.Removed {
+		if id.Host == request.Host {
+			ids = append(ids, state.EndpointID(id))
+		}
+	}
+	return o.deleteEndpoints(ctx, ids, nil)
+}
+
+// deleteEndpoints removes endpoints, as many in one transaction as fit. With a guard, it stops without error when that
+// says so.
+func (o *Objects) deleteEndpoints(ctx context.Context, ids []state.EndpointID, goOn func(*txn) bool) error {
+	for len(ids) > 0 {
+		var done int
+		_, err := o.commit(ctx, "deleting endpoints of host "+ids[0].Host, func(tx *txn) error {
+			if done = 0; goOn != nil && !goOn(tx) {
+				done = len(ids)
+				return nil
+			}
+			for done < len(ids) && tx.Room() >= endpointWrites {
+				tx.deleteEndpoint(ids[done])
+				done++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		ids = ids[done:]
+	}
+	return nil
+}
+
+// compare fills in what the host lost and what it no longer has.
+func (o *Objects) compare(m *ledger.Model, request *protocol.RegisterRequest, out *Registration) {
+	has := make(map[state.EndpointID]bool, len(request.Attachments))
+	for _, a := range request.Attachments {
+		has[state.EndpointID(a.ID)] = true
+		if !gives(m, request.Host, a) {
+			out.Lost = append(out.Lost, a.ID)
+		}
+	}
+	given := m.EndpointsOf(ledger.EndpointsOfHost(request.Host))
+	for _, e := range given {
+		if !has[e.EndpointID] {
+			out.Orphaned = append(out.Orphaned, e.EndpointID)
+		}
+	}
+	out.Held = 2*len(out.Orphaned) > len(given)
+	o.setOrphans(request.Host, out)
+}
+
+// gives tells whether the store gives the attachment to the host as it is.
+func gives(m *ledger.Model, host string, a protocol.Attachment) bool {
+	e := m.Endpoint(state.EndpointID(a.ID))
+	return e != nil && e.Host == host && e.TenantName == a.Tenant && e.NetworkName == a.Network &&
+		e.IPv4 == a.IPv4 && e.IPv6 == a.IPv6 && e.MAC == a.MAC && slices.Equal(e.Groups, sortedGroups(a.Groups))
+}
+
+func (o *Objects) setOrphans(host string, found *Registration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.orphans[host]
+	delete(o.orphans, host)
+	if len(found.Orphaned) == 0 {
+		return
+	}
+	now := make(map[state.EndpointID]orphan, len(found.Orphaned))
+	for _, id := range found.Orphaned {
+		now[id] = orphan{o.options.Now(), found.Held}
+		if old, known := before[id]; known {
+			now[id] = old // a host that registers again does not get more time, nor out of the operator's hands
+		}
+	}
+	o.orphans[host] = now
+}
+
+func (o *Objects) notOrphaned(id state.EndpointID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.orphans[id.Host], id)
+	if len(o.orphans[id.Host]) == 0 {
+		delete(o.orphans, id.Host)
+	}
+}
+
+// Orphans are the endpoints that their hosts no longer have, of one host or of all for "", sorted.
+func (o *Objects) Orphans(host string) []Orphan {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []Orphan
+	for name, ids := range o.orphans {
+		for id, is := range ids {
+			if host == "" || host == name {
+				out = append(out, Orphan{id, is.since, is.held})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Orphan) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	return out
+}
+
+// ReleaseOrphans removes the orphaned endpoints of a host now, held ones too: the operator's word. It returns how many.
+func (o *Objects) ReleaseOrphans(ctx context.Context, host string) (int, error) {
+	orphans := o.Orphans(host)
+	return len(orphans), o.releaseOrphans(ctx, orphans)
+}
+
+func (o *Objects) releaseOrphans(ctx context.Context, orphans []Orphan) error {
+	ids := make([]state.EndpointID, 0, len(orphans))
+	for _, orphan := range orphans {
+		ids = append(ids, orphan.ID)
+	}
+	err := o.deleteEndpoints(ctx, ids, func(*txn) bool { return true })
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		o.notOrphaned(id)
+	}
+	return nil
+}
+
+// ReleaseHost declares a host dead and removes its endpoints: it is called for an operator, or when the host was silent
+// for too long. A host whose agent is connected is refused. It can be repeated after a failure; a host that registers
+// meanwhile keeps what is left.
+func (o *Objects) ReleaseHost(ctx context.Context, name string) (int64, error) {
+	revision, err := o.commit(ctx, "releasing host "+name, func(tx *txn) error {
+		old := tx.Host(name)
+		if old == nil {
+			return refuse(NotFound, "host not found: %q", name)
+		}
+		if tx.agents.Connected(name) {
+			return refuse(InUse, "host %q is connected; stop its agent before it is declared dead", name)
+		}
+		if !old.Dead {
+			next := *old
+			next.Dead = true
+			tx.Put(&next)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	var ids []state.EndpointID
+	o.ledger.ViewCached(func(m *ledger.Model) {
+		for _, e := range m.EndpointsOf(ledger.EndpointsOfHost(name)) {
+			ids = append(ids, e.EndpointID)
+		}
+	})
+	err = o.deleteEndpoints(ctx, ids, func(tx *txn) bool {
+		host := tx.Host(name)
+		return host != nil && host.Dead
+	})
+	if err != nil {
+		return 0, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.orphans, name)
+	delete(o.silent, name)
+	return revision, nil
+}
