@@ -31,6 +31,7 @@ type Harness struct {
 
 // Run runs the suite; fresh makes a harness with an empty store for each test.
 func Run(t *testing.T, fresh func(t *testing.T) Harness) {
+	t.Helper()
 	tests := []struct {
 		name string
 		run  func(t *testing.T, h Harness)

@@ -82,6 +82,7 @@ func ledBy(name string) func(objdb.Status) bool {
 }
 
 func testElectionHandover(t *testing.T, h Harness) {
+	t.Helper()
 	ctx := testContext(t)
 	a := stand(t, h, "a")
 	a.await(ctx, t, "leading an empty store", leads)
@@ -102,6 +103,7 @@ func testElectionHandover(t *testing.T, h Harness) {
 }
 
 func testElectionTakeover(t *testing.T, h Harness) {
+	t.Helper()
 	ctx := testContext(t)
 	a := stand(t, h, "a")
 	a.await(ctx, t, "leading", leads)
@@ -125,6 +127,7 @@ func testElectionTakeover(t *testing.T, h Harness) {
 }
 
 func testElectionFencing(t *testing.T, h Harness) {
+	t.Helper()
 	ctx := testContext(t)
 	a := stand(t, h, "a")
 	old := a.await(ctx, t, "leading", leads).Fence
@@ -160,6 +163,7 @@ func mustRevision(ctx context.Context, t *testing.T, s objdb.Store) int64 {
 }
 
 func testRegistration(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s, watcher := testContext(t), h.Open(t), h.Open(t)
 	r := objdb.NewRegistration(s, objdb.Service{
 		ServiceName: "netmaster", Role: "follower", Version: "1", TTL: 2, HostAddr: "10.0.0.1", Port: 9999, Hostname: "h1",

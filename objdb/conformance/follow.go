@@ -58,6 +58,7 @@ func (m *mirror) at(revision int64) bool {
 }
 
 func testFollow(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s, writer := testContext(t), h.Open(t), h.Open(t)
 	commit(ctx, t, writer, put("a/old", "1"), put("b", "1"))
 	m := &mirror{}

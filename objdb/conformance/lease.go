@@ -8,6 +8,7 @@ import (
 )
 
 func testLease(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s, other := testContext(t), h.Open(t), h.Open(t)
 	lease, err := s.Grant(ctx, 2*time.Second)
 	if err != nil {
@@ -41,6 +42,7 @@ func testLease(t *testing.T, h Harness) {
 }
 
 func testLeaseLost(t *testing.T, h Harness) {
+	t.Helper()
 	if h.Lapse == nil {
 		t.Skip("this harness cannot make a lease lapse")
 	}

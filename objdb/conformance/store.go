@@ -11,6 +11,7 @@ import (
 )
 
 func testGetAndList(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	if kvs, _, err := s.List(ctx, ""); err != nil || len(kvs) != 0 {
 		t.Fatalf("new store lists %s, %v", describe(kvs), err)
@@ -35,6 +36,7 @@ func testGetAndList(t *testing.T, h Harness) {
 }
 
 func testCompares(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	r := commit(ctx, t, s, put("there", "x"))
 	tests := []struct {
@@ -64,6 +66,7 @@ func testCompares(t *testing.T, h Harness) {
 }
 
 func testAtomic(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	commit(ctx, t, s, put("x", "0"))
 	_, err := s.Commit(ctx, objdb.Txn{
@@ -93,6 +96,7 @@ func testAtomic(t *testing.T, h Harness) {
 }
 
 func increment(ctx context.Context, t *testing.T, s objdb.Store) {
+	t.Helper()
 	for {
 		kv, err := s.Get(ctx, "x")
 		if err != nil {
@@ -115,6 +119,7 @@ func increment(ctx context.Context, t *testing.T, s objdb.Store) {
 }
 
 func testLimits(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	largest := strings.Repeat("v", objdb.MaxValueBytes)
 	commit(ctx, t, s, put("a", largest))
@@ -152,6 +157,7 @@ func testLimits(t *testing.T, h Harness) {
 }
 
 func testIdentity(t *testing.T, h Harness) {
+	t.Helper()
 	first, second := h.Open(t), h.Open(t)
 	if first.ID() == "" || first.ID() != second.ID() {
 		t.Errorf("two clients of one store say %q and %q", first.ID(), second.ID())
@@ -159,6 +165,7 @@ func testIdentity(t *testing.T, h Harness) {
 }
 
 func testRevisionLinearizable(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, a, b := testContext(t), h.Open(t), h.Open(t)
 	if r, err := a.Revision(ctx); err != nil || r <= 0 {
 		t.Errorf("revision of a new store: %d, %v", r, err)
@@ -180,6 +187,7 @@ func testRevisionLinearizable(t *testing.T, h Harness) {
 }
 
 func testCanceledCall(t *testing.T, h Harness) {
+	t.Helper()
 	s := h.Open(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

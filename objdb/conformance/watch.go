@@ -11,6 +11,7 @@ import (
 )
 
 func testListThenWatch(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s, other := testContext(t), h.Open(t), h.Open(t)
 	const writes = 200
 	var last int64
@@ -50,6 +51,7 @@ func testListThenWatch(t *testing.T, h Harness) {
 }
 
 func testWatchPrefix(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	start := commit(ctx, t, s, put("a/x", "0"))
 	w := s.Watch(ctx, "a/", start)
@@ -63,6 +65,7 @@ func testWatchPrefix(t *testing.T, h Harness) {
 }
 
 func testCoalescing(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s, other := testContext(t), h.Open(t), h.Open(t)
 	start := commit(ctx, t, s, put("x", "start"))
 	w, control := s.Watch(ctx, "", start), s.Watch(ctx, "", start)
@@ -95,6 +98,7 @@ func testCoalescing(t *testing.T, h Harness) {
 }
 
 func testWatchContext(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	short, cancel := context.WithCancel(ctx)
 	w := s.Watch(short, "", commit(ctx, t, s, put("x", "")))
@@ -121,6 +125,7 @@ func ended(ctx context.Context, t *testing.T, w objdb.Watcher) {
 }
 
 func testCompacted(t *testing.T, h Harness) {
+	t.Helper()
 	ctx, s := testContext(t), h.Open(t)
 	old := commit(ctx, t, s, put("x", "0"))
 	commit(ctx, t, s, put("x", "1"))
@@ -146,6 +151,7 @@ func testCompacted(t *testing.T, h Harness) {
 }
 
 func testRestart(t *testing.T, h Harness) {
+	t.Helper()
 	if h.Stop == nil {
 		t.Skip("clients of this driver end with the store")
 	}

@@ -14,6 +14,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Harness {
+		t.Helper()
 		ctx := context.Background()
 		s, err := Open(ctx, Config{Dir: t.TempDir()})
 		if err != nil {
@@ -34,18 +35,21 @@ func TestConformance(t *testing.T) {
 		}
 		return conformance.Harness{
 			Open: func(t *testing.T) objdb.Store {
+				t.Helper()
 				client, err := etcd.New(ctx, v3client.New(s.server), "")
 				must(t, err)
 				t.Cleanup(func() { must(t, client.Close()) })
 				return client
 			},
 			Compact: func(t *testing.T) {
+				t.Helper()
 				now, err := admin.Get(ctx, "any")
 				must(t, err)
 				_, err = admin.Compact(ctx, now.Header.Revision)
 				must(t, err)
 			},
 			Lapse: func(t *testing.T, _ objdb.Store) {
+				t.Helper()
 				leases, err := admin.Leases(ctx)
 				must(t, err)
 				for _, lease := range leases.Leases {
@@ -54,6 +58,7 @@ func TestConformance(t *testing.T) {
 				}
 			},
 			Foreign: func(t *testing.T, n int) {
+				t.Helper()
 				for range n {
 					_, err := admin.Put(ctx, "/other/key", "", clientv3.WithPrevKV())
 					must(t, err)

@@ -34,7 +34,7 @@ const (
 	startTimeout = 20 * time.Second // recovery of a large log included
 )
 
-// ErrInUse: another process has the data directory open.
+// ErrInUse is wrapped by Open when another process has the data directory open.
 var ErrInUse = errors.New("data directory is in use")
 
 // Config says where the files are.

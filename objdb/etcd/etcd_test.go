@@ -124,6 +124,7 @@ func TestConformance(t *testing.T) {
 		return conformance.Harness{
 			Open: func(t *testing.T) objdb.Store { return s.open(t, root) },
 			Compact: func(t *testing.T) {
+				t.Helper()
 				s.open(t, root) // so that it runs
 				now, err := admin.Get(ctx, "any")
 				must(t, err)
@@ -131,6 +132,7 @@ func TestConformance(t *testing.T) {
 				must(t, err)
 			},
 			Lapse: func(t *testing.T, _ objdb.Store) {
+				t.Helper()
 				leases, err := admin.Leases(ctx)
 				must(t, err)
 				for _, lease := range leases.Leases {
@@ -141,6 +143,7 @@ func TestConformance(t *testing.T) {
 			Stop:  s.kill,
 			Start: s.start,
 			Foreign: func(t *testing.T, n int) {
+				t.Helper()
 				for range n {
 					_, err := admin.Put(ctx, "/test", "")
 					must(t, err)
