@@ -1,0 +1,16 @@
+package main
+
+import "github.com/contiv/contiv/install/sandbox"
+
+// rows of the table, in the order of the budgets.
+func rows() []row {
+	return []row{
+		{"P1", "TCP, same host", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(sameHost)},
+		{"P1", "TCP, across hosts", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(acrossHosts)},
+		{"P5", "CNI ADD + DEL, one at a time", "ms", "bridge + host-local", atMost(1), attach(1)},
+		{"P5", "CNI ADD + DEL, 8 at once", "ms", "bridge + host-local", atMost(1), attach(8)},
+		{"P9", "probes lost: kill -9 netplugin", "packets", "", nil, lost(sandbox.Netplugin)},
+		{"P9", "probes lost: kill -9 netmaster", "packets", "", nil, lost(sandbox.Netmaster)},
+		{"P10", "3-host sandbox ready", "s", "", nil, ready},
+	}
+}
