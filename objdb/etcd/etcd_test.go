@@ -122,7 +122,10 @@ func TestConformance(t *testing.T) {
 			}
 		}
 		return conformance.Harness{
-			Open: func(t *testing.T) objdb.Store { return s.open(t, root) },
+			Open: func(t *testing.T) objdb.Store {
+				t.Helper()
+				return s.open(t, root)
+			},
 			Compact: func(t *testing.T) {
 				t.Helper()
 				s.open(t, root) // so that it runs

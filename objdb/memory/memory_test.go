@@ -13,6 +13,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Harness {
+		t.Helper()
 		first := New()
 		var clients []*Store
 		everyone := func(down bool) func(*testing.T) {
@@ -24,6 +25,7 @@ func TestConformance(t *testing.T) {
 		}
 		return conformance.Harness{
 			Open: func(t *testing.T) objdb.Store {
+				t.Helper()
 				c := first.Peer()
 				clients = append(clients, c)
 				t.Cleanup(func() {
