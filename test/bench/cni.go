@@ -37,7 +37,7 @@ func attach(width int) func(context.Context, *bench) ([]pair, error) {
 		}
 		ours := plugin{binary: filepath.Join(b.binDir, "contivk8s"), env: s.Environment(1),
 			config: `{"cniVersion":"1.0.0","name":"bench","type":"contivk8s","network":"bench"}`}
-		reference := plugin{binary: filepath.Join(b.cniDir, "bridge"), env: []string{"CNI_PATH=" + b.cniDir},
+		reference := plugin{binary: filepath.Join(b.cniDir, "bridge"),
 			config: `{"cniVersion":"1.0.0","name":"reference","type":"bridge","bridge":"cnibench","isGateway":false,
 				"ipam":{"type":"host-local","subnet":"10.2.0.0/16","dataDir":"` + s.Dir() + `/host-local"}}`}
 		return comparePlugins(ctx, s, b.pairs, width, reference, ours)
@@ -95,10 +95,8 @@ func (p plugin) runAll(ctx context.Context, s *sandbox.Sandbox, command string, 
 func (p plugin) run(ctx context.Context, s *sandbox.Sandbox, command, space, id string) error {
 	cmd := exec.CommandContext(ctx, p.binary)
 	cmd.Env = append(os.Environ(), p.env...)
-	cmd.Env = append(cmd.Env, "CNI_COMMAND="+command, "CNI_CONTAINERID="+id, "CNI_NETNS=/run/netns/"+space, "CNI_IFNAME=eth0")
-	if os.Getenv("CNI_PATH") == "" && len(p.env) > 1 {
-		cmd.Env = append(cmd.Env, "CNI_PATH="+filepath.Dir(p.binary))
-	}
+	cmd.Env = append(cmd.Env, "CNI_COMMAND="+command, "CNI_CONTAINERID="+id, "CNI_NETNS=/run/netns/"+space, "CNI_IFNAME=eth0",
+		"CNI_PATH="+filepath.Dir(p.binary))
 	cmd.Stdin = bytes.NewBufferString(p.config)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
