@@ -63,7 +63,7 @@ type Endpoints interface {
 	ProviderEvent(ctx context.Context, event protocol.ProviderEvent) error
 }
 
-// Addresses are reservations of addresses. A token works only for the host that reserved it.
+// Addresses are reservations of addresses. A token is the secret of the host that reserved it.
 type Addresses interface {
 	ReserveAddress(ctx context.Context, host string, request protocol.ReserveAddressRequest) (protocol.ReserveAddressReply, error)
 	// ReleaseAddress succeeds for a token that is not known.

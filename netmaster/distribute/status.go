@@ -112,6 +112,14 @@ func (s *Server) Acknowledged(revision int64) (silent []string) {
 	return silent
 }
 
+// Connected tells whether a host's agent is registered now.
+func (s *Server) Connected(host string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sess := s.sessions[host]
+	return sess != nil && sess.pending.attached
+}
+
 // Hosts tells how far every host is that there is a record of, or that is connected, by name.
 func (s *Server) Hosts() []HostStatus {
 	s.mu.Lock()

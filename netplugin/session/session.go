@@ -251,8 +251,9 @@ func (s *Session) WaitFor(ctx context.Context, revision int64) error {
 	for {
 		s.mu.Lock()
 		realised, changed := s.realised.Revision, s.changed
+		same := s.realised.Store == s.store.position.Store
 		s.mu.Unlock()
-		if realised >= revision {
+		if same && realised >= revision {
 			return nil
 		}
 		select {

@@ -116,8 +116,12 @@ func (s *store) replace(position protocol.Position, covered *[protocol.Buckets]b
 		}
 	}
 	for ref, in := range s.staged {
-		if h, ok := s.held[ref]; ok && newer(ref, h) && h.revision > in.revision {
+		h, ok := s.held[ref]
+		if ok && newer(ref, h) && h.revision > in.revision {
 			continue
+		}
+		if ok && rewound {
+			s.drop(ref) // the same revision may be something else there
 		}
 		s.confirm(in)
 	}
@@ -158,7 +162,7 @@ func (s *store) answer(position protocol.Position, records []incoming) {
 		if !again && ok {
 			p.before = &h
 		}
-		p.until = max(p.until, position.Revision)
+		p.until = max(p.until, position.Revision, in.revision)
 		s.put(in)
 		s.provisional[in.ref] = p
 	}
