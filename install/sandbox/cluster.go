@@ -252,7 +252,7 @@ func (s *Sandbox) notReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.getJSON(ctx, s.URL()+"/version", nil); err != nil {
+	if _, err := getJSON(ctx, s.client, s.URL()+"/version", nil); err != nil {
 		return fmt.Errorf("netmaster: %w", err)
 	}
 	for host := 1; host <= rec.Config.Hosts; host++ {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 )
 
@@ -49,22 +50,59 @@ func (s *Sandbox) Status() (Status, error) {
 
 // AgentStatus is what an agent says of itself on its inspect address.
 type AgentStatus struct {
-	Realised bool // connected to a netmaster and to the switch, and nothing left to do
-	Raw      json.RawMessage
+	// Realised: connected to a netmaster and to the switch, and nothing of what it was sent is left to do.
+	Realised bool
+	// Revision of the store that is realised.
+	Revision int64
+	// Raw is the whole answer of GET /inspect/driver.
+	Raw json.RawMessage
 }
 
 // Agent asks the agent of a host how far it is.
 func (s *Sandbox) Agent(ctx context.Context, host int) (AgentStatus, error) {
-	return AgentStatus{}, fmt.Errorf("asking the agent of host %d: %w", host, &NotYetError{"agent status"})
+	if err := s.checkHost(host); err != nil {
+		return AgentStatus{}, err
+	}
+	inHost := &http.Client{Timeout: s.client.Timeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+			err = s.InsideHost(host, func() error {
+				conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+				return err
+			})
+			return conn, err
+		},
+	}}
+	var answer struct {
+		Session struct {
+			Connected bool `json:"connected"`
+		} `json:"session"`
+		Datapath struct {
+			Desired, Realised struct {
+				Store    string `json:"store"`
+				Revision int64  `json:"revision"`
+			}
+			Connected bool `json:"connected"`
+		} `json:"datapath"`
+	}
+	raw, err := getJSON(ctx, inHost, "http://127.0.0.1:9090/inspect/driver", &answer)
+	if err != nil {
+		return AgentStatus{}, err
+	}
+	desired, realised := answer.Datapath.Desired, answer.Datapath.Realised
+	return AgentStatus{
+		Realised: answer.Session.Connected && answer.Datapath.Connected && desired.Store != "" && desired == realised,
+		Revision: realised.Revision, Raw: raw,
+	}, nil
 }
 
 // getJSON reads a document and decodes it into answer, which may be nil.
-func (s *Sandbox) getJSON(ctx context.Context, url string, answer any) (json.RawMessage, error) {
+func getJSON(ctx context.Context, client *http.Client, url string, answer any) (json.RawMessage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", url, err)
 	}
-	response, err := s.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", url, err)
 	}

@@ -120,14 +120,15 @@ func (s *Sandbox) cni(w Workload) (*libcni.CNIConfig, *libcni.NetworkConfigList,
 			section[key] = value
 		}
 	}
-	if len(w.Labels) > 0 {
-		section["labels"] = w.Labels
+	labels := []map[string]string{} // the CNI convention for labels
+	for _, key := range sortedKeys(w.Labels) {
+		labels = append(labels, map[string]string{"key": key, "value": w.Labels[key]})
 	}
 	config, err := json.Marshal(map[string]any{
 		"cniVersion": "1.0.0", "name": "contiv-net",
 		"plugins": []any{map[string]any{
 			"type": "contivk8s", "agentSocket": s.hostDir(w.Host, "run", "contiv-cni.sock"),
-			"args": map[string]any{"contiv": section},
+			"args": map[string]any{"contiv": section, "cni": map[string]any{"labels": labels}},
 		}},
 	})
 	if err != nil {
@@ -213,6 +214,16 @@ func (s *Sandbox) OnHost(ctx context.Context, host int, args ...string) (*Comman
 		return nil, err
 	}
 	return s.inside(ctx, s.hostNetNS(host), s.Environment(host), args)
+}
+
+// Inside runs f on a thread in a workload's namespace; sockets that f makes stay there.
+func (s *Sandbox) Inside(name string, f func() error) error {
+	return inNetNS(s.workloadNetNS(name), f)
+}
+
+// InsideHost is Inside for a host.
+func (s *Sandbox) InsideHost(host int, f func() error) error {
+	return inNetNS(s.hostNetNS(host), f)
 }
 
 // Command is an exec.Cmd that is started in a namespace.
