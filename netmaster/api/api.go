@@ -13,6 +13,7 @@ import (
 
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/state"
 )
 
@@ -22,23 +23,34 @@ type Reader interface {
 	ViewCached(read func(*ledger.Model))
 }
 
-// Change is how objects of one type are changed. Both calls are one transaction each and return when the model that
-// Reader shows contains it.
+// Change is how objects of one type are changed. Both calls are one transaction each, answer the revision it was written
+// in when the model that Reader shows contains it, and do not keep or change what they are given.
 type Change[T any] struct {
-	// Put creates the object, or updates the one with its key. The object may be changed: defaults are filled in.
-	Put func(ctx context.Context, object *T) error
-	// Delete removes the object with the model key.
-	Delete func(ctx context.Context, key string) error
+	// Put creates the object, with defaults for what is left out, or updates the one with its key.
+	Put func(ctx context.Context, object *T) (int64, error)
+	// Delete removes the object with the model key; nil if it is never removed.
+	Delete func(ctx context.Context, key string) (int64, error)
 }
 
-// Changes is how everything is changed.
+// Changes is how everything is changed. Errors are classified by objects.KindOf.
 type Changes struct {
 	Tenants  Change[state.Tenant]
 	Networks Change[state.Network]
 	Groups   Change[state.EndpointGroup]
 	Globals  Change[state.Global]
-	// ReleaseEndpoint removes an endpoint on an operator's word, whatever its host says.
-	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) error
+	// ReleaseEndpoint removes an endpoint, whatever its host says.
+	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) (int64, error)
+}
+
+// ChangesOf makes the objects' operations the changes of the server.
+func ChangesOf(o *objects.Objects) Changes {
+	return Changes{
+		Tenants:         Change[state.Tenant]{o.CreateTenant, o.DeleteTenant},
+		Networks:        Change[state.Network]{o.CreateNetwork, o.DeleteNetwork},
+		Groups:          Change[state.EndpointGroup]{o.PutEndpointGroup, o.DeleteEndpointGroup},
+		Globals:         Change[state.Global]{Put: o.PutGlobal},
+		ReleaseEndpoint: o.DeleteEndpoint,
+	}
 }
 
 // Agents tells how far the agents are; *distribute.Server does.

@@ -24,7 +24,7 @@ type collection struct {
 	one        func(*ledger.Model, string) any
 	inspect    func(*ledger.Model, string) any
 	put        func(ctx context.Context, key string, body []byte) error
-	remove     func(ctx context.Context, key string) error
+	remove     func(ctx context.Context, key string) (int64, error) // nil: never
 }
 
 // object is a pointer to an intent record.
@@ -44,7 +44,8 @@ func putter[T any, P object[T]](change Change[T]) func(context.Context, string, 
 		if own := P(sent).Key(); own != key {
 			return badRequest("Invalid Key: the URL says %q, the names in the object say %q", shorten(key), shorten(own))
 		}
-		return change.Put(ctx, sent)
+		_, err := change.Put(ctx, sent)
+		return err
 	}
 }
 
@@ -182,7 +183,10 @@ func (s *server) put(c collection) answer {
 func (s *server) remove(c collection) answer {
 	return func(r *http.Request) (any, error) {
 		key := mux.Vars(r)["key"]
-		if err := c.remove(r.Context(), key); err != nil {
+		if c.remove == nil {
+			return nil, &statusError{http.StatusConflict, fmt.Sprintf("%s %q cannot be deleted: every cluster has it", c.kind, shorten(key))}
+		}
+		if _, err := c.remove(r.Context(), key); err != nil {
 			return nil, err
 		}
 		return key, nil

@@ -110,7 +110,7 @@ func (s *server) cleanEndpoints(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for i, id := range ids {
-		if err := s.Changes.ReleaseEndpoint(r.Context(), id); err != nil {
+		if _, err := s.Changes.ReleaseEndpoint(r.Context(), id); err != nil {
 			return nil, fmt.Errorf("released %d of %d endpoints, then %s: %w", i, len(ids), id, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +9,7 @@ import (
 	"strings"
 
 	"github.com/contiv/contiv/netmaster/client"
-	"github.com/contiv/contiv/netmaster/ledger"
-	"github.com/contiv/contiv/objdb"
-	"github.com/contiv/contiv/state"
+	"github.com/contiv/contiv/netmaster/objects"
 )
 
 // statusError is an error that this package itself found in a request.
@@ -39,21 +36,16 @@ func statusOf(err error) int {
 	if e := (*statusError)(nil); errors.As(err, &e) {
 		return e.status
 	}
-	for _, class := range []struct {
-		of     error
-		status int
-	}{
-		{state.ErrInvalid, http.StatusBadRequest},
-		{objdb.ErrTooLarge, http.StatusBadRequest},
-		{ledger.ErrNotLeader, http.StatusServiceUnavailable},
-		{objdb.ErrUnavailable, http.StatusServiceUnavailable},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable},
-		{context.Canceled, http.StatusServiceUnavailable},
-		{objdb.ErrConflict, http.StatusConflict},
-	} {
-		if errors.Is(err, class.of) {
-			return class.status
-		}
+	switch objects.KindOf(err) {
+	case objects.Invalid, objects.TooLarge:
+		return http.StatusBadRequest
+	case objects.NotFound:
+		return http.StatusNotFound
+	case objects.Conflict, objects.InUse, objects.Exhausted:
+		return http.StatusConflict
+	case objects.Unavailable, objects.NotLeader:
+		return http.StatusServiceUnavailable
+	case objects.Internal:
 	}
 	return http.StatusInternalServerError
 }
