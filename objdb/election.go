@@ -39,6 +39,9 @@ type ElectionConfig struct {
 	Self Leader // Since and Session are filled in
 	// MayLead is asked before each attempt to take over; an error keeps this contender from standing. May be nil.
 	MayLead func(ctx context.Context) error
+	// Alone says that no other contender can exist, as with a store that only this process has open: who is found to
+	// lead is dead, and is not waited for.
+	Alone bool
 }
 
 // Election is one contender for a leadership that is kept as two keys: the term record, whose revision fences the
@@ -61,7 +64,7 @@ func NewElection(store Store, cfg ElectionConfig) *Election {
 		cfg.Key = LeaderKey
 	}
 	cfg.Self.Session = uuid.NewString()
-	return &Election{store: store, cfg: cfg, term: term{session: cfg.Self.Session}, changed: make(chan struct{})}
+	return &Election{store: store, cfg: cfg, term: term{session: cfg.Self.Session, alone: cfg.Alone}, changed: make(chan struct{})}
 }
 
 // Status returns the view of now, and what is closed when it has changed.

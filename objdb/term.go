@@ -16,6 +16,7 @@ const (
 // carry our session. A fenced write of a contender that is wrong about held fails.
 type term struct {
 	session string
+	alone   bool // whoever else leads is dead
 
 	held      bool
 	record    int64     // revision of the term record; 0: there is none
@@ -83,7 +84,7 @@ func (t *term) next(now time.Time) (action, time.Time) {
 		return actRenew, now
 	case !t.known || t.blind:
 		return actLook, now
-	case t.record == 0:
+	case t.record == 0 || t.alone:
 		return actTake, now
 	}
 	if due := t.aliveAt.Add(TakeOverAfter); now.Before(due) {

@@ -169,6 +169,7 @@ func TestTermTiming(t *testing.T) {
 		{"leader renewed late", func(m *term) { m.took(at(0), 7); m.renewed(at(4), 9) }, 4.5, actWait, true},
 		{"somebody took over", func(m *term) { m.took(at(0), 7); m.seen(at(1), 8, 8, "other") }, 1, actWait, false},
 		{"term was deleted", func(m *term) { m.took(at(0), 7); m.seen(at(1), 0, 0, "") }, 1, actTake, false},
+		{"nobody else can be alive", func(m *term) { m.alone = true; m.seen(at(0), 5, 5, "dead") }, 0, actTake, false},
 		{"attempt had succeeded", func(m *term) { m.failed(); m.seen(at(1), 7, 7, "me") }, 1, actRenew, false},
 	}
 	for _, test := range tests {
