@@ -89,9 +89,9 @@ func (l *Ledger) catchUp(ctx context.Context) error {
 // or had nothing to write.
 func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64, error) {
 	for {
-		fence, err := l.fence()
-		if err != nil {
-			return nil, 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
+		fence, leading := l.fence()
+		if !leading {
+			return nil, 0, ErrNotLeader
 		}
 		// What earlier leaders wrote was written before this leadership began.
 		if err := l.waitFor(ctx, fence.Revision); err != nil {

@@ -17,9 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/objdb"
@@ -28,9 +26,9 @@ import (
 // ErrNotLeader: this netmaster does not lead, so it must not write.
 var ErrNotLeader = errors.New("not the leader")
 
-// Fence gives the compare on the leadership record that holds as long as this process leads. It must not block. An
-// error means that it does not lead.
-type Fence func() (objdb.Compare, error)
+// Fence gives the compare on the leadership record that holds as long as this process leads, false while it does not.
+// It must not block. The method of objdb.Election is one.
+type Fence func() (objdb.Compare, bool)
 
 // Ledger follows one store. All methods may be called at once.
 type Ledger struct {
@@ -62,7 +60,7 @@ type waiter struct {
 // cannot write. The store stays the caller's.
 func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry) (*Ledger, error) {
 	if fence == nil {
-		fence = func() (objdb.Compare, error) { return objdb.Compare{}, ErrNotLeader }
+		fence = func() (objdb.Compare, bool) { return objdb.Compare{}, false }
 	}
 	l := &Ledger{
 		store: store, fence: fence, log: log, model: newModel(),
@@ -71,15 +69,19 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.fresh = newFreshness(func() (int64, error) { return store.Revision(l.ctx) })
-	kvs, revision, err := store.List(ctx, "")
-	if err != nil {
-		l.cancel()
-		return nil, fmt.Errorf("reading the store: %w", err)
-	}
-	l.reset(kvs, revision)
+	complete := make(chan struct{})
 	l.running.Add(1)
-	go l.follow(revision)
-	return l, nil
+	go func() {
+		defer l.running.Done()
+		_ = objdb.Follow(l.ctx, store, "", &receiver{ledger: l, first: complete}) // it ends with l.ctx only
+	}()
+	select {
+	case <-complete:
+		return l, nil
+	case <-ctx.Done():
+		l.Close()
+		return nil, fmt.Errorf("reading the store: %w: %w", objdb.ErrUnavailable, ctx.Err())
+	}
 }
 
 // Close stops following. Writes under way end by themselves in the store; their callers are answered with an error.
@@ -132,36 +134,16 @@ func (l *Ledger) waitFor(ctx context.Context, revision int64) error {
 	}
 }
 
-// follow keeps the model up to date until Close.
-func (l *Ledger) follow(after int64) {
-	defer l.running.Done()
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
-	for l.ctx.Err() == nil {
-		watch := l.store.Watch(l.ctx, "", after)
-		for batch := range watch.Batches() {
-			l.apply(batch)
-			after = batch.Revision
-			pause.Reset()
-		}
-		if l.ctx.Err() != nil {
-			return
-		}
-		l.log.WithError(watch.Err()).Warn("following the store was interrupted; reading it again")
-		select {
-		case <-time.After(pause.NextBackOff()):
-		case <-l.ctx.Done():
-			return
-		}
-		if kvs, revision, err := l.store.List(l.ctx, ""); err == nil {
-			l.reset(kvs, revision)
-			after = revision
-		}
-	}
+// receiver takes what objdb.Follow delivers.
+type receiver struct {
+	ledger *Ledger
+	first  chan struct{} // closed by the first Reset
 }
 
-// reset makes the model equal to a whole reading of the store; the difference is delivered as a change.
-func (l *Ledger) reset(kvs []objdb.KV, revision int64) {
+// Reset implements objdb.Receiver: the model becomes equal to a whole reading of the store, and the difference is
+// delivered as a change.
+func (r *receiver) Reset(kvs []objdb.KV, revision int64) {
+	l := r.ledger
 	events := make([]objdb.Event, 0, len(kvs))
 	there := make(map[string]bool, len(kvs))
 	for _, kv := range kvs {
@@ -175,20 +157,34 @@ func (l *Ledger) reset(kvs []objdb.KV, revision int64) {
 			events = append(events, objdb.Event{KV: objdb.KV{Key: key, Revision: revision}, Deleted: true})
 		}
 	}
-	l.applyLocked(objdb.Batch{Revision: revision, Events: events})
+	for key := range l.model.problems {
+		if !there[key] {
+			delete(l.model.problems, key)
+		}
+	}
+	l.apply(objdb.Batch{Revision: revision, Events: events})
+	if r.first != nil {
+		close(r.first)
+		r.first = nil
+	}
 }
 
+// Apply implements objdb.Receiver.
+func (r *receiver) Apply(batch objdb.Batch) {
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	r.ledger.apply(batch)
+}
+
+// apply takes changes into the model and tells everybody who waits for them; the lock is held.
 func (l *Ledger) apply(batch objdb.Batch) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.applyLocked(batch)
-}
-
-func (l *Ledger) applyLocked(batch objdb.Batch) {
 	change := Change{Revision: batch.Revision}
 	for _, event := range batch.Events {
 		if delta := l.model.set(event); delta != nil {
 			change.Records = append(change.Records, *delta)
+		}
+		if problem, bad := l.model.problems[event.Key]; bad {
+			l.log.WithField("key", event.Key).Warn("left out a record of the store: " + problem.Reason)
 		}
 	}
 	l.model.revision = max(l.model.revision, batch.Revision)

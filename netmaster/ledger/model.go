@@ -222,10 +222,10 @@ func (m *Model) sortedRows(in Index) []*row {
 // set takes the newest value of a key into the model and tells what changed, nil if nothing that can be read did.
 func (m *Model) set(event objdb.Event) *Delta {
 	old := m.rows[event.Key]
-	delete(m.problems, event.Key)
 	if old != nil && old.revision >= event.Revision {
 		return nil
 	}
+	delete(m.problems, event.Key)
 	var next *row
 	if !event.Deleted {
 		record, err := decode(event.Key, event.Value)
