@@ -108,36 +108,6 @@ func (p *program) dropFlow(k openflow.Key) []Owner {
 	return []Owner{{Cookie: f.want.Cookie}}
 }
 
-// replace makes the program exactly this; what it has beyond is dropped.
-func (p *program) replace(u *Update) (touched []Owner) {
-	keep := make(map[openflow.Key]struct{}, len(u.Flows))
-	for i := range u.Flows {
-		keep[u.Flows[i].Key()] = struct{}{}
-	}
-	all := *u
-	all.DropFlows, all.DropGroups, all.DropMeters = nil, nil, nil
-	for k := range p.flows {
-		if _, ok := keep[k]; !ok {
-			all.DropFlows = append(all.DropFlows, k)
-		}
-	}
-	groups := make(map[uint32]bool, len(u.Groups))
-	for i := range u.Groups {
-		groups[u.Groups[i].ID] = true
-	}
-	for id := range p.groups {
-		if !groups[id] {
-			all.DropGroups = append(all.DropGroups, id)
-		}
-	}
-	for id := range p.meters {
-		if !slices.ContainsFunc(u.Meters, func(m openflow.Meter) bool { return m.ID == id }) {
-			all.DropMeters = append(all.DropMeters, id)
-		}
-	}
-	return p.update(&all)
-}
-
 // again makes all that is wanted dirty and forgets what is to be deleted: the round's end deletes it.
 func (p *program) again() {
 	maps.DeleteFunc(p.flows, func(_ openflow.Key, f *item[openflow.Flow]) bool { return f.gone })

@@ -4,7 +4,7 @@
 //
 // # Rounds
 //
-// Each flow carries a round in its cookie. After a start of the agent nothing is touched until the first Replace. Then
+// Each flow carries a round in its cookie. After a start of the agent nothing is touched until Start. Then
 // everything is added under a round that no flow has yet: adding a flow that is there already only renews its cookie
 // and actions, so that traffic goes on. When all is added, flows of any other round are deleted, with groups that are not
 // of the program. The same is done when the switch lost flows, and when it is not certain what it has.
@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -67,10 +68,11 @@ type State struct {
 
 // Writer writes to one bridge. Safe for concurrent use; no method but Wait and Close blocks.
 type Writer struct {
-	cfg    Config
-	kick   chan struct{} // holds a value when there may be work
-	cancel context.CancelFunc
-	ended  chan struct{}
+	cfg   Config
+	kick  chan struct{} // holds a value when there may be work
+	life  context.Context
+	end   context.CancelFunc
+	owned sync.WaitGroup
 
 	mu        sync.Mutex
 	program   *program
@@ -92,7 +94,7 @@ type hold struct {
 	until  time.Time
 }
 
-// New starts a writer. It connects by itself, and again whenever the connection ends. Close must be called.
+// New makes a writer, which does nothing before Connect.
 func New(cfg Config) *Writer {
 	if cfg.MaxBundle == 0 {
 		cfg.MaxBundle = 4000
@@ -106,22 +108,32 @@ func New(cfg Config) *Writer {
 	if cfg.RetryMax == 0 {
 		cfg.RetryMax = time.Minute
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &Writer{
-		cfg: cfg, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}), program: newProgram(),
+	if cfg.Log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		cfg.Log = logrus.NewEntry(quiet)
+	}
+	life, end := context.WithCancel(context.Background())
+	return &Writer{
+		cfg: cfg, kick: make(chan struct{}, 1), life: life, end: end, program: newProgram(),
 		progress: make(chan struct{}), problem: errors.New("not connected yet"), held: map[Owner]*hold{},
 	}
+}
+
+// Connect has the writer connect, by itself, and again whenever the connection ends. To be called once; Close must be
+// called after it.
+func (w *Writer) Connect() {
+	w.owned.Add(1)
 	go func() {
-		defer close(w.ended)
-		w.run(ctx)
+		defer w.owned.Done()
+		w.run(w.life)
 	}()
-	return w
 }
 
 // Close stops writing and disconnects. The switch goes on as it is.
 func (w *Writer) Close() {
-	w.cancel()
-	<-w.ended
+	w.end()
+	w.owned.Wait()
 }
 
 // Update changes the program and answers the number to Wait for.
@@ -131,13 +143,12 @@ func (w *Writer) Update(u Update) uint64 {
 	return w.changed(w.program.update(&u))
 }
 
-// Replace makes the program exactly what u sets, and answers the number to Wait for. The first call in the life of a
-// writer starts the writing.
-func (w *Writer) Replace(u Update) uint64 {
+// Start begins the writing: the program is whole now. It answers the number to Wait for. Again it does nothing.
+func (w *Writer) Start() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ready = true
-	return w.changed(w.program.replace(&u))
+	return w.changed(nil)
 }
 
 // changed wakes the writing; owners that changed are tried at once even if they were refused before.
@@ -168,7 +179,7 @@ func (w *Writer) Wait(ctx context.Context, seq uint64) error {
 		}
 		select {
 		case <-progress:
-		case <-w.ended:
+		case <-w.life.Done():
 			return ErrClosed
 		case <-ctx.Done():
 			if problem != nil {

@@ -35,6 +35,7 @@ func start(t testing.TB, o *ovstest.OVS, r *rounds) *writer.Writer {
 		Socket: o.Socket(), NewRound: r.next, Log: logrus.NewEntry(logger), Verify: 50 * time.Millisecond, RetryFirst: 50 * time.Millisecond,
 	})
 	t.Cleanup(w.Close)
+	w.Connect()
 	return w
 }
 
@@ -45,6 +46,11 @@ func wait(t testing.TB, w *writer.Writer, seq uint64) {
 	if err := w.Wait(ctx, seq); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func begin(w *writer.Writer, u writer.Update) uint64 {
+	w.Update(u)
+	return w.Start()
 }
 
 func flow(n int, cookie uint64, actions openflow.Actions) openflow.Flow {
@@ -74,7 +80,7 @@ func TestRounds(t *testing.T) {
 	w := start(t, o, &r)
 	o.Wait("the writer to connect", func() bool { return w.State().Connected })
 	if !has(o.Flows(), "table=9") || !has(o.Groups(), "group_id=77") || r.last.Load() != 0 {
-		t.Fatal("something was touched before the first Replace")
+		t.Fatal("something was touched before Start")
 	}
 
 	child := openflow.Group{ID: 2, Buckets: []openflow.Bucket{{Actions: out1}}}
@@ -85,7 +91,7 @@ func TestRounds(t *testing.T) {
 		Meters: []openflow.Meter{{ID: 5, Rate: 100, Burst: 100, Packets: true}}, Groups: []openflow.Group{child, parent},
 		Flows: []openflow.Flow{flow(1, 7, out1), metered},
 	}
-	wait(t, w, w.Replace(program))
+	wait(t, w, begin(w, program))
 	flows := o.Flows()
 	if has(flows, "table=9") || has(o.Groups(), "group_id=77") {
 		t.Errorf("what is not in the program stayed: %v %v", flows, o.Groups())
@@ -105,7 +111,7 @@ func TestRounds(t *testing.T) {
 	w.Close()
 
 	w = start(t, o, &r) // an agent that comes back with another program
-	wait(t, w, w.Replace(writer.Update{Flows: []openflow.Flow{flow(3, 7, out1), flow(4, 9, out1)}}))
+	wait(t, w, begin(w, writer.Update{Flows: []openflow.Flow{flow(3, 7, out1), flow(4, 9, out1)}}))
 	flows = o.Flows()
 	if len(flows) != 3 || !has(flows, "cookie=0x2000000000007, table=3, priority=100,ip,nw_dst=10.0.0.3") || !has(flows, "10.0.0.4") {
 		t.Errorf("second round: %v", flows)
@@ -117,7 +123,7 @@ func TestSwitchRestartAndLostFlows(t *testing.T) {
 	o := ovstest.Start(t)
 	var r rounds
 	w := start(t, o, &r)
-	wait(t, w, w.Replace(writer.Update{Flows: []openflow.Flow{flow(1, 7, out1)}}))
+	wait(t, w, begin(w, writer.Update{Flows: []openflow.Flow{flow(1, 7, out1)}}))
 	o.StopSwitch()
 	o.Wait("the writer to notice", func() bool { return !w.State().Connected && w.State().Problem != "" })
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -150,7 +156,7 @@ func TestRefusal(t *testing.T) {
 	for _, n := range bad {
 		all[n].Actions = openflow.Do(openflow.ToGroup(9))
 	}
-	wait(t, w, w.Replace(writer.Update{Flows: all}))
+	wait(t, w, begin(w, writer.Update{Flows: all}))
 	s := w.State()
 	if len(s.Refused) != 14 || s.Refused[0].Owner.Cookie != 10 || !strings.Contains(s.Refused[0].Reason, "group:9") {
 		t.Errorf("refused: %v", s.Refused)
@@ -180,16 +186,16 @@ func TestInstallTime(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
+	from := time.Now()
 	o.Ofctl("add-flows", "--bundle", file)
-	theirs := time.Since(begin)
+	theirs := time.Since(from)
 	o.Ofctl("del-flows")
 	var r rounds
 	w := start(t, o, &r)
-	wait(t, w, w.Replace(writer.Update{}))
-	begin = time.Now()
+	wait(t, w, begin(w, writer.Update{}))
+	from = time.Now()
 	wait(t, w, w.Update(writer.Update{Flows: all}))
-	ours := time.Since(begin)
+	ours := time.Since(from)
 	t.Logf("%d flows: ovs-ofctl %v, writer %v, ratio %.2f", count, theirs, ours, float64(ours)/float64(theirs))
 	if flows := o.Flows(); len(flows) != count {
 		t.Errorf("%d flows", len(flows))
