@@ -12,6 +12,8 @@ import (
 
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/drivers/ovs/switchdb"
+	"github.com/contiv/contiv/drivers/ovs/writer"
+	"github.com/contiv/contiv/ofnet/pipeline"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -27,9 +29,19 @@ type Driver struct {
 	locks  endpointLocks
 	fail   func(step string) error // tests only
 
-	mu      sync.Mutex
-	ports   map[protocol.EndpointID]*localPort
-	numbers numbers
+	writer *writer.Writer
+
+	mu         sync.Mutex
+	ports      map[protocol.EndpointID]*localPort
+	numbers    numbers
+	tunnel     uint32 // OpenFlow number of TunnelPort, 0 until known
+	compiler   *pipeline.Compiler
+	started    bool                   // Apply was given a complete state
+	records    map[drivers.Ref]bool   // of the desired state
+	unknown    map[drivers.Ref]string // those of them that this version cannot read, and why
+	desired    protocol.Position
+	realised   protocol.Position
+	milestones []milestone // updates that the switch may not have yet, in order
 }
 
 var _ drivers.Datapath = (*Driver)(nil)
@@ -48,7 +60,15 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 			return nil, err
 		}
 	}
-	d := &Driver{cfg: cfg, log: cfg.Log, ports: map[protocol.EndpointID]*localPort{}}
+	d := &Driver{
+		cfg: cfg, log: cfg.Log, ports: map[protocol.EndpointID]*localPort{}, compiler: pipeline.New(cfg.Host),
+		records: map[drivers.Ref]bool{}, unknown: map[drivers.Ref]string{},
+	}
+	d.writer = writer.New(writer.Config{
+		Socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", NewRound: d.newRound, Connected: d.reread, Log: cfg.Log,
+	})
+	base := d.compiler.Program()
+	d.writer.Update(writer.Update{Flows: base.SortedFlows(), Groups: base.SortedGroups()})
 	if err := d.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening bridge %s: %w", cfg.Bridge, err), d.Close())
 	}
@@ -76,7 +96,11 @@ func (d *Driver) open(ctx context.Context) (err error) {
 	if err := d.ensureTunnel(ctx); err != nil {
 		return err
 	}
-	return d.load(ctx, notes)
+	if err := d.load(ctx, notes); err != nil {
+		return err
+	}
+	d.writer.Connect()
+	return nil
 }
 
 func (d *Driver) openLinks() error {
@@ -168,6 +192,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 
 // Close implements drivers.Datapath.
 func (d *Driver) Close() error {
+	d.writer.Close()
 	if d.db != nil {
 		d.db.Close()
 	}

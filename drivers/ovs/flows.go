@@ -2,19 +2,315 @@ package ovs
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/drivers/ovs/switchdb"
+	"github.com/contiv/contiv/drivers/ovs/writer"
+	"github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/pipeline"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-func (d *Driver) portSeen(switchdb.Port)                               {}
-func (d *Driver) setTunnel(int)                                        {}
-func (d *Driver) portChanged(protocol.EndpointID)                      {}
-func (d *Driver) renumber(protocol.EndpointID, int)                    {}
-func (d *Driver) flushPort(context.Context, protocol.EndpointID) error { return nil }
-func (d *Driver) forgetFlows(context.Context, protocol.EndpointID)     {}
-func (d *Driver) Apply(context.Context, drivers.Update) ([]protocol.NotRealised, error) {
-	return nil, nil
+const (
+	// applyTimeout bounds how long Apply waits for a switch that is away.
+	applyTimeout = 10 * time.Second
+	// removeTimeout is how long RemovePort waits for the switch to drop flows; without its port they are harmless.
+	removeTimeout = 2 * time.Second
+	// rereadTimeout bounds the reading of port numbers after a connect.
+	rereadTimeout = 2 * time.Second
+)
+
+// milestone: when the switch has update seq, the desired state up to position is realised.
+type milestone struct {
+	seq      uint64
+	position protocol.Position
 }
-func (d *Driver) Status() drivers.Status { return drivers.Status{} }
+
+// Apply implements drivers.Datapath.
+func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.NotRealised, error) {
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	d.mu.Lock()
+	changes := d.changesOf(&update)
+	seq := d.change(changes)
+	if seq == 0 { // nothing new, but Wait tells whether the switch is there
+		seq = d.writer.Update(writer.Update{})
+	}
+	started := d.started || update.Replace
+	if update.Replace && !d.started {
+		d.started = true
+		seq = d.writer.Start()
+	}
+	d.desired = update.Position
+	d.milestones = append(d.milestones, milestone{seq, update.Position})
+	d.mu.Unlock()
+	if !started {
+		return nil, fmt.Errorf("applying revision %d: no complete state was given yet", update.Position.Revision)
+	}
+	err := d.writer.Wait(ctx, seq)
+	notRealised := d.Status().NotRealised
+	if err != nil {
+		return notRealised, fmt.Errorf("applying revision %d: %w", update.Position.Revision, err)
+	}
+	return notRealised, nil
+}
+
+// changesOf turns an update into changes of the pipeline's state, and keeps the list of records.
+func (d *Driver) changesOf(update *drivers.Update) *pipeline.Changes {
+	c := newChanges()
+	gone := slices.Clone(update.Gone)
+	if update.Replace {
+		gone = slices.Collect(maps.Keys(d.records))
+	}
+	for _, ref := range gone {
+		if _, set := update.Set[ref]; !set {
+			delete(d.records, ref)
+			delete(d.unknown, ref)
+			d.removeRecord(c, ref)
+		}
+	}
+	for ref, body := range update.Set {
+		d.records[ref] = true
+		if reason := d.setRecord(c, ref, body); reason != "" {
+			d.unknown[ref] = reason
+			d.removeRecord(c, ref)
+		} else {
+			delete(d.unknown, ref)
+		}
+	}
+	return c
+}
+
+func newChanges() *pipeline.Changes {
+	return &pipeline.Changes{
+		Networks: map[string]*protocol.Network{}, Groups: map[string]*protocol.Group{}, Hosts: map[string]*protocol.Host{},
+		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: map[protocol.EndpointID]uint32{},
+	}
+}
+
+// setRecord adds a new or changed record to the changes, or tells why it cannot be realised.
+func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.Body) (reason string) {
+	switch b := body.(type) {
+	case *protocol.Global:
+		c.Global, c.NoGlobal = b, false
+	case *protocol.Network:
+		c.Networks[ref.Key] = b
+	case *protocol.Group:
+		c.Groups[ref.Key] = b
+	case *protocol.Endpoint:
+		if b.ID.String() != ref.Key {
+			return fmt.Sprintf("the record is of endpoint %s", b.ID)
+		}
+		c.Endpoints[b.ID] = b
+	case *protocol.Host:
+		c.Hosts[ref.Key] = b
+	default:
+		return fmt.Sprintf("this version does not know records of type %T", body)
+	}
+	return ""
+}
+
+func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
+	switch ref.Kind {
+	case protocol.KindGlobal:
+		c.NoGlobal = c.Global == nil
+	case protocol.KindNetwork:
+		c.Networks[ref.Key] = nil
+	case protocol.KindGroup:
+		c.Groups[ref.Key] = nil
+	case protocol.KindHost:
+		c.Hosts[ref.Key] = nil
+	case protocol.KindEndpoint:
+		if parts := strings.Split(ref.Key, "/"); len(parts) == 3 {
+			c.Endpoints[protocol.EndpointID{Host: parts[0], ContainerID: parts[1], IfName: parts[2]}] = nil
+		}
+	}
+}
+
+// change has the pipeline compile changes and hands the difference to the writer. It answers the number to wait for, 0
+// if nothing changes for the switch. Callers hold mu.
+func (d *Driver) change(c *pipeline.Changes) uint64 {
+	diff := d.compiler.Update(*c)
+	if diff.Empty() {
+		return 0
+	}
+	return d.writer.Update(writer.Update{Flows: diff.Flows, DropFlows: diff.DropFlows, Groups: diff.Groups, DropGroups: diff.DropGroups})
+}
+
+// portChanged tells the pipeline the port number of an endpoint, or that it has none. Callers hold mu.
+func (d *Driver) portChanged(id protocol.EndpointID) (seq uint64) {
+	c := newChanges()
+	c.Ports[id] = 0
+	p := d.ports[id]
+	if p != nil {
+		c.Ports[id] = uint32(p.number) //nolint:gosec // 1..0xfeff
+	}
+	seq = d.change(c)
+	if p != nil {
+		p.seq = seq
+	}
+	return seq
+}
+
+// flushPort waits until the switch has the flows of a local endpoint. Without its record there are none to wait for.
+func (d *Driver) flushPort(ctx context.Context, id protocol.EndpointID) error {
+	d.mu.Lock()
+	var seq uint64
+	if p := d.ports[id]; p != nil && d.started {
+		seq = p.seq
+	}
+	d.mu.Unlock()
+	return d.writer.Wait(ctx, seq)
+}
+
+// forgetFlows removes the flows of a port that is gone. A switch that is away is no error: its flows go when it is back.
+func (d *Driver) forgetFlows(ctx context.Context, id protocol.EndpointID) {
+	d.mu.Lock()
+	c := newChanges()
+	c.Ports[id] = 0
+	seq := d.change(c)
+	started := d.started
+	d.mu.Unlock()
+	if !started {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	if err := d.writer.Wait(ctx, seq); err != nil {
+		d.log.WithError(err).WithField("endpoint", id.String()).Warn("flows of a removed port go later")
+	}
+}
+
+// renumber notes the number that the switch gave to a port.
+func (d *Driver) renumber(id protocol.EndpointID, number int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.ports[id]
+	if p == nil || p.number == number {
+		return
+	}
+	d.numbers.release(p.number)
+	d.numbers.claim(number)
+	p.number = number
+	d.portChanged(id)
+}
+
+// portSeen follows what OVSDB says of interfaces: after a restart of the switch a port may have another number.
+func (d *Driver) portSeen(port switchdb.Port) {
+	if port.Number <= 0 {
+		return // not open yet, or its device is gone: then its flows meet no packet
+	}
+	if port.Name == TunnelPort {
+		d.setTunnel(port.Number)
+		return
+	}
+	att, ours, err := decodeAttachment(port.Name, port.ExternalIDs)
+	if !ours || err != nil {
+		return
+	}
+	d.mu.Lock()
+	p := d.ports[att.ID]
+	mine := p != nil && p.attachment.HostLink == port.Name
+	d.mu.Unlock()
+	if mine {
+		d.renumber(att.ID, port.Number)
+	}
+}
+
+// reread reads all port numbers: a change may have been missed while there was no connection.
+func (d *Driver) reread(ctx context.Context, _ *openflow.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, rereadTimeout)
+	defer cancel()
+	ports, err := d.db.Ports(ctx)
+	if err != nil {
+		d.log.WithError(err).Warn("port numbers are taken as they were")
+		return
+	}
+	for _, port := range ports {
+		d.portSeen(port)
+	}
+}
+
+func (d *Driver) setTunnel(number int) {
+	if number <= 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	port := uint32(number) //nolint:gosec // OpenFlow numbers fit
+	d.numbers.claim(number)
+	if d.tunnel == port {
+		return
+	}
+	d.tunnel = port
+	c := newChanges()
+	c.TunnelPort = &port
+	d.change(c)
+}
+
+// newRound answers a round that no flow has, and notes it before any flow gets it: an agent that dies half way through
+// a round is followed by one that takes the next.
+func (d *Driver) newRound(ctx context.Context) (uint16, error) {
+	notes, err := d.db.Notes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	last, _ := strconv.ParseUint(notes[keyRound], 10, 16) // nothing or nonsense: begin with 1
+	round := last%writer.LastRound + 1
+	if err := d.db.SetNotes(ctx, map[string]string{keyRound: strconv.FormatUint(round, 10)}); err != nil {
+		return 0, err
+	}
+	return uint16(round), nil //nolint:gosec // at most LastRound
+}
+
+// Status implements drivers.Datapath.
+func (d *Driver) Status() drivers.Status {
+	w := d.writer.State()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.milestones) > 0 && d.started && d.milestones[0].seq <= w.Done {
+		d.realised = d.milestones[0].position
+		d.milestones = d.milestones[1:]
+	}
+	s := drivers.Status{
+		Desired: d.desired, Realised: d.realised, Connected: w.Connected, Problem: w.Problem, NotRealised: d.notRealised(w.Refused),
+		Details: map[string]any{
+			"driver": "ovs", "bridge": d.cfg.Bridge, "datapathType": d.cfg.DatapathType, "ovsVersion": d.bridge.OVSVersion,
+			"round": w.Round, "flows": w.Flows, "groups": w.Groups, "pending": w.Pending, "ports": len(d.ports),
+		},
+	}
+	if s.Problem == "" && !d.started {
+		s.Problem = "waiting for the desired state"
+	}
+	return s
+}
+
+// notRealised joins what the pipeline and what the switch refuses. Callers hold mu.
+func (d *Driver) notRealised(refused []writer.Refusal) []protocol.NotRealised {
+	list := d.compiler.NotRealised()
+	for ref, reason := range d.unknown {
+		list = append(list, protocol.NotRealised{Kind: ref.Kind, Key: ref.Key, Reason: reason})
+	}
+	for _, r := range refused {
+		list = append(list, d.blame(r))
+	}
+	slices.SortFunc(list, func(a, b protocol.NotRealised) int {
+		return strings.Compare(string(a.Kind)+" "+a.Key, string(b.Kind)+" "+b.Key)
+	})
+	return list
+}
+
+// blame tells in the words of the protocol what the switch refuses. Callers hold mu.
+func (d *Driver) blame(r writer.Refusal) protocol.NotRealised {
+	kind, key := d.compiler.OwnerOfCookie(r.Owner.Cookie)
+	if r.Owner.Group != 0 {
+		kind, key = d.compiler.OwnerOfGroup(r.Owner.Group)
+	}
+	return protocol.NotRealised{Kind: kind, Key: key, Reason: r.Reason}
+}

@@ -45,6 +45,7 @@ func nsPath(name string) string { return "/run/netns/" + name }
 
 type labHost struct {
 	t      testing.TB
+	name   string // in the cluster
 	ns     string
 	dir    string
 	vtep   string
@@ -69,7 +70,7 @@ func newHost(t testing.TB, underlay string, number int) *labHost {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	h := &labHost{t: t, ns: newNetNS(t, "h"), dir: dir, vtep: fmt.Sprintf("172.31.0.%d", number)}
+	h := &labHost{t: t, name: fmt.Sprintf("h%d", number), ns: newNetNS(t, "h"), dir: dir, vtep: fmt.Sprintf("172.31.0.%d", number)}
 	run(t, "ovsdb-tool", "create", h.dir+"/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
 	h.exec("ovsdb-server", h.dir+"/conf.db", "--remote=punix:"+h.dir+"/db.sock", "--unixctl="+h.dir+"/ovsdb.ctl",
 		"--pidfile="+h.dir+"/ovsdb.pid", "--log-file="+h.dir+"/ovsdb.log", "--detach", "--no-chdir")

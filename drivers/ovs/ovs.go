@@ -37,6 +37,7 @@ const (
 
 // Config of a driver. Zero values mean the defaults.
 type Config struct {
+	Host         string // name of this host in the cluster, as in endpoint ids; must not be empty
 	RunDir       string // where Open vSwitch keeps its sockets
 	Bridge       string
 	DatapathType string // DatapathSystem or DatapathNetdev
@@ -68,6 +69,9 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) check() error {
+	if c.Host == "" {
+		return errors.New("no host name was given")
+	}
 	if c.DatapathType != DatapathSystem && c.DatapathType != DatapathNetdev {
 		return fmt.Errorf("datapath type %q: want %s or %s", c.DatapathType, DatapathSystem, DatapathNetdev)
 	}

@@ -33,7 +33,8 @@ const (
 // localPort is a port of an endpoint of this host.
 type localPort struct {
 	attachment drivers.Attachment
-	number     int // OpenFlow number, asked for or given
+	number     int    // OpenFlow number, asked for or given
+	seq        uint64 // of the writer's update with its flows
 	// making: PreparePort has not succeeded yet; the port is not shown.
 	making bool
 }
@@ -51,7 +52,7 @@ func (d *Driver) PreparePort(ctx context.Context, want drivers.Port) (drivers.At
 	}
 	defer unlock()
 	if att, ok := d.attachment(want.ID); ok {
-		if samePort(&att.Port, &want) && d.links.whole(&att) {
+		if samePort(&att.Port, &want) && d.intact(ctx, &att) {
 			return d.renote(ctx, att, want)
 		}
 		if err := d.unplug(ctx, att, false); err != nil {
@@ -90,6 +91,12 @@ func checkPort(want *drivers.Port) error {
 func samePort(a, b *drivers.Port) bool {
 	return a.ID == b.ID && a.Tenant == b.Tenant && a.Network == b.Network && a.Encap == b.Encap && strings.EqualFold(a.MAC, b.MAC) &&
 		a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6 && a.Gateway == b.Gateway && a.Gateway6 == b.Gateway6 && a.MTU == b.MTU && a.NetNS == b.NetNS
+}
+
+// intact tells whether a port is in the switch and both ends of its link are in place.
+func (d *Driver) intact(ctx context.Context, att *drivers.Attachment) bool {
+	port, err := d.db.Port(ctx, att.HostLink)
+	return err == nil && port != nil && d.links.whole(att)
 }
 
 // renote answers an existing port, with its owner's notes brought up to date.

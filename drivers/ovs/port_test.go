@@ -25,7 +25,7 @@ func newDriver(t testing.TB, h *labHost) *Driver {
 	t.Helper()
 	logger := logrus.New()
 	logger.SetOutput(t.Output())
-	d, err := New(t.Context(), Config{RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns), Log: logrus.NewEntry(logger)})
+	d, err := New(t.Context(), Config{Host: h.name, RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns), Log: logrus.NewEntry(logger)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "", 1)
 	h.vsctl("add-br", DefaultBridge) // system
-	_, err := New(t.Context(), Config{RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns)})
+	_, err := New(t.Context(), Config{Host: "h1", RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns)})
 	if err == nil || !strings.Contains(err.Error(), "--datapath-type system") {
 		t.Errorf("existing bridge of another type: %v", err)
 	}
@@ -284,13 +284,13 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("datapath type became %s", got)
 	}
 	if exec.Command("modprobe", "openvswitch").Run() != nil {
-		if _, err = New(t.Context(), Config{RunDir: h.dir, NetNS: nsPath(h.ns)}); err == nil || !strings.Contains(err.Error(), "--datapath-type netdev") {
+		if _, err = New(t.Context(), Config{Host: "h1", RunDir: h.dir, NetNS: nsPath(h.ns)}); err == nil || !strings.Contains(err.Error(), "--datapath-type netdev") {
 			t.Errorf("kernel without datapath: %v", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err = New(ctx, Config{RunDir: t.TempDir(), DatapathType: DatapathNetdev}); err == nil || !strings.Contains(err.Error(), "ovsdb-server") {
+	if _, err = New(ctx, Config{Host: "h1", RunDir: t.TempDir(), DatapathType: DatapathNetdev}); err == nil || !strings.Contains(err.Error(), "ovsdb-server") {
 		t.Errorf("no Open vSwitch: %v", err)
 	}
 }

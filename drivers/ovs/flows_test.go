@@ -1,0 +1,339 @@
+package ovs
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// world is the desired state that all hosts of a test share.
+type world struct {
+	set      map[drivers.Ref]protocol.Body
+	revision int64
+}
+
+func newWorld(hosts ...*labHost) *world {
+	w := &world{set: map[drivers.Ref]protocol.Body{}}
+	w.set[drivers.Ref{Kind: protocol.KindGlobal, Key: "global"}] = &protocol.Global{ForwardMode: protocol.ForwardBridge, ARPMode: protocol.ARPProxy, MTUVXLAN: 1450}
+	for i, tenant := range []string{"blue", "red"} { // the same subnets in both
+		n := &protocol.Network{
+			Tenant: tenant, Name: "net", Type: "data", ID: uint16(i + 1), VRF: uint16(i + 1), Encap: protocol.EncapVXLAN, VNI: uint32(101 + i),
+			Subnet: netip.MustParsePrefix("10.1.0.0/16"), Subnet6: netip.MustParsePrefix("fd01::/64"),
+		}
+		w.set[drivers.Ref{Kind: protocol.KindNetwork, Key: n.Key()}] = n
+	}
+	for _, h := range hosts {
+		w.set[drivers.Ref{Kind: protocol.KindHost, Key: h.name}] = &protocol.Host{Name: h.name, VTEP: netip.MustParseAddr(h.vtep), VXLANPort: DefaultVXLANPort}
+	}
+	return w
+}
+
+func endpointOf(p *drivers.Port) (drivers.Ref, *protocol.Endpoint) {
+	return drivers.Ref{Kind: protocol.KindEndpoint, Key: p.ID.String()},
+		&protocol.Endpoint{ID: p.ID, Tenant: p.Tenant, Network: p.Network, MAC: p.MAC, IPv4: p.IPv4.Addr(), IPv6: p.IPv6.Addr()}
+}
+
+// add puts an endpoint into the world and answers the change.
+func (w *world) add(p *drivers.Port) drivers.Update {
+	ref, body := endpointOf(p)
+	w.set[ref] = body
+	w.revision++
+	return drivers.Update{Position: w.position(), Set: map[drivers.Ref]protocol.Body{ref: body}}
+}
+
+func (w *world) remove(p *drivers.Port) drivers.Update {
+	ref, _ := endpointOf(p)
+	delete(w.set, ref)
+	w.revision++
+	return drivers.Update{Position: w.position(), Gone: []drivers.Ref{ref}}
+}
+
+func (w *world) position() protocol.Position {
+	return protocol.Position{Store: "s", Revision: w.revision}
+}
+
+func (w *world) all() drivers.Update {
+	return drivers.Update{Position: w.position(), Replace: true, Set: w.set}
+}
+
+func apply(t testing.TB, d *Driver, u drivers.Update) {
+	t.Helper()
+	not, err := d.Apply(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range not {
+		if !strings.Contains(n.Reason, "no port on this host") {
+			t.Errorf("not realised: %+v", n)
+		}
+	}
+}
+
+// container is an endpoint with its namespace.
+type container struct {
+	ns   string
+	port drivers.Port
+}
+
+func (c *container) ip() string  { return c.port.IPv4.Addr().String() }
+func (c *container) ip6() string { return c.port.IPv6.Addr().String() }
+
+// newContainer is number n of a host and tenant, not attached yet; without gateway.
+func newContainer(t testing.TB, h *labHost, tenant string, n int) *container {
+	t.Helper()
+	c := &container{ns: newNetNS(t, "c")}
+	c.port = testPort(h.name, n, nsPath(c.ns))
+	c.port.ID.ContainerID = fmt.Sprintf("%s-c%d", tenant, n)
+	c.port.Tenant, c.port.Gateway, c.port.Gateway6 = tenant, netip.Addr{}, netip.Addr{}
+	return c
+}
+
+func attach(t testing.TB, d *Driver, c *container) drivers.Attachment {
+	t.Helper()
+	att, err := d.PreparePort(t.Context(), c.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return att
+}
+
+func mustPing(t testing.TB, from, to *container) {
+	t.Helper()
+	for _, addr := range []string{to.ip(), to.ip6()} {
+		waitFor(t, 5*time.Second, fmt.Sprintf("%s to answer %s", addr, from.port.ID), func() bool {
+			return ping(t, from.ns, addr, "-c", "1") == 1
+		})
+	}
+}
+
+func TestTwoHosts(t *testing.T) {
+	t.Parallel()
+	underlay := newUnderlay(t)
+	h1, h2 := newHost(t, underlay, 1), newHost(t, underlay, 2)
+	d1, d2 := newDriver(t, h1), newDriver(t, h2)
+	w := newWorld(h1, h2)
+	apply(t, d1, w.all())
+	apply(t, d2, w.all())
+	b1, b2, b3 := newContainer(t, h1, "blue", 1), newContainer(t, h2, "blue", 2), newContainer(t, h1, "blue", 3)
+	r2 := newContainer(t, h2, "red", 2) // the addresses of b2 in another tenant
+	for _, c := range []*container{b1, b2, b3, r2} {
+		own, other := d1, d2
+		if c.port.ID.Host == h2.name {
+			own, other = d2, d1
+		}
+		u := w.add(&c.port)
+		if c == b3 { // port first, then record
+			attach(t, own, c)
+			apply(t, own, u)
+		} else {
+			apply(t, own, u)
+			attach(t, own, c)
+		}
+		apply(t, other, u)
+	}
+	mustPing(t, b1, b2)
+	mustPing(t, b2, b3)
+	mustPing(t, b1, b3)
+
+	// Only the blue one must have answered: the red one has the same address.
+	run(t, "ip", "-n", b2.ns, "link", "set", "eth0", "down")
+	if n := ping(t, b1.ns, b2.ip(), "-c", "1"); n != 0 {
+		t.Error("a container of another tenant answered")
+	}
+	run(t, "ip", "-n", b2.ns, "link", "set", "eth0", "up")
+
+	if n := ping(t, b1.ns, b2.ip(), "-c", "1", "-M", "do", "-s", fmt.Sprint(1450-28)); n != 1 {
+		t.Error("a packet as large as the MTU does not pass")
+	}
+	mustTCP(t, b1, b3)
+	mustTCP(t, b1, b2)
+
+	if err := d2.RemovePort(t.Context(), b2.port.ID); err != nil {
+		t.Fatal(err)
+	}
+	u := w.remove(&b2.port)
+	apply(t, d1, u)
+	apply(t, d2, u)
+	if n := ping(t, b1.ns, b2.ip(), "-c", "1"); n != 0 {
+		t.Error("a removed endpoint answers")
+	}
+	for _, d := range []*Driver{d1, d2} {
+		if s := d.Status(); s.Realised != w.position() || s.Problem != "" || !s.Connected || len(s.NotRealised) != 0 {
+			t.Errorf("status %+v", s)
+		}
+	}
+}
+
+// mustTCP moves a mebibyte: with partial checksums the connection would hang.
+func mustTCP(t testing.TB, from, to *container) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	server := exec.CommandContext(ctx, "ip", "netns", "exec", to.ns, "iperf3", "-s", "-1", "-p", "5201")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, 5*time.Second, "iperf3 to listen", func() bool {
+		out, _ := exec.Command("ip", "netns", "exec", to.ns, "ss", "-ltn").Output()
+		return strings.Contains(string(out), ":5201")
+	})
+	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", from.ns, "iperf3", "-c", to.ip(), "-n", "1M").CombinedOutput()
+	if err != nil {
+		t.Errorf("TCP from %s to %s: %v\n%s", from.port.ID, to.port.ID, err, out)
+		cancel()
+	}
+	_ = server.Wait()
+}
+
+// A port without record, and a source that is not the record's, pass nothing.
+func TestFailsClosed(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	apply(t, d, w.add(&a.port))
+	attach(t, d, a)
+	attach(t, d, b)
+	if n := ping(t, b.ns, a.ip(), "-c", "1"); n != 0 {
+		t.Error("a port without a record reaches others")
+	}
+	apply(t, d, w.add(&b.port))
+	mustPing(t, b, a)
+	run(t, "ip", "-n", b.ns, "addr", "add", "10.1.0.77/16", "dev", "eth0")
+	if n := ping(t, b.ns, a.ip(), "-c", "1", "-I", "10.1.0.77"); n != 0 {
+		t.Error("a false source address passes")
+	}
+	mustPing(t, b, a)
+
+	// The host's own stack must not be reachable from a container.
+	run(t, "ip", "-n", h.ns, "addr", "add", "10.1.0.99/32", "dev", "lo")
+	if n := ping(t, b.ns, "10.1.0.99", "-c", "1"); n != 0 {
+		t.Error("the kernel of the host answers a container")
+	}
+}
+
+// pinger sends a packet each millisecond until stop, which answers how many were lost.
+func pinger(t testing.TB, from, to *container) (stop func() (sent, lost int)) {
+	t.Helper()
+	var out strings.Builder
+	cmd := exec.Command("ip", "netns", "exec", from.ns, "ping", "-n", "-q", "-i", "0.001", to.ip())
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() (sent, lost int) {
+		t.Helper()
+		_ = cmd.Process.Signal(interrupt)
+		_ = cmd.Wait()
+		var received int
+		text := out.String()
+		if i := strings.Index(text, "ping statistics ---\n"); i >= 0 {
+			if _, err := fmt.Sscanf(text[i+len("ping statistics ---\n"):], "%d packets transmitted, %d received", &sent, &received); err != nil {
+				t.Fatalf("reading %q: %v", text, err)
+			}
+		}
+		if sent == 0 {
+			t.Fatalf("ping sent nothing: %s", text)
+		}
+		return sent, sent - received
+	}
+}
+
+// The agent dies and comes back, with other desired state: unchanged endpoints lose nothing.
+func TestAgentRestartLosesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	a, b, gone, late := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2), newContainer(t, h, "blue", 3), newContainer(t, h, "blue", 4)
+	for _, c := range []*container{a, b, gone} {
+		apply(t, d, w.add(&c.port))
+		attach(t, d, c)
+	}
+	mustPing(t, a, b)
+	mustPing(t, a, gone)
+	stop := pinger(t, a, b)
+	for range 3 {
+		_ = d.Close() // all that a kill leaves is what the switch has
+		d = newDriver(t, h)
+		if s := d.Status(); s.Realised.Revision != 0 || s.Problem == "" {
+			t.Errorf("before the first state: %+v", s)
+		}
+		apply(t, d, w.all())
+	}
+	_ = d.Close()
+	w.remove(&gone.port)
+	w.add(&late.port)
+	d = newDriver(t, h)
+	attach(t, d, late)
+	apply(t, d, w.all())
+	sent, lost := stop()
+	t.Logf("%d packets sent, %d lost", sent, lost)
+	if lost > 1 { // the last may be on its way when ping is stopped
+		t.Errorf("%d of %d packets lost", lost, sent)
+	}
+	mustPing(t, a, late)
+	if n := ping(t, a.ns, gone.ip(), "-c", "1"); n != 0 {
+		t.Error("an endpoint that went while the agent was away answers")
+	}
+	if left := h.ofctl("dump-flows", "cookie=0x1000000000000/0xffff000000000000"); strings.Contains(left, "table=") {
+		t.Errorf("flows of the first round are left:\n%s", left)
+	}
+}
+
+func TestSwitchRestartIsReplayed(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	a, b, late := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2), newContainer(t, h, "blue", 3)
+	for _, c := range []*container{a, b} {
+		apply(t, d, w.add(&c.port))
+		attach(t, d, c)
+	}
+	mustPing(t, a, b)
+	h.killSwitch()
+	waitFor(t, 5*time.Second, "the driver to notice", func() bool { return !d.Status().Connected })
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := d.Apply(short, w.add(&late.port)); err == nil {
+		t.Error("applied without a switch")
+	}
+	if s := d.Status(); s.Problem == "" || s.Realised == s.Desired {
+		t.Errorf("status without a switch: %+v", s)
+	}
+	h.startSwitch()
+	mustPing(t, a, b)
+	attach(t, d, late)
+	mustPing(t, a, late)
+	waitFor(t, 5*time.Second, "all to be realised", func() bool { return d.Status().Realised == w.position() })
+}
+
+// The rows of a switch that comes back without its port numbers get others; flows follow.
+func TestPortNumberChanges(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	for _, c := range []*container{a, b} {
+		apply(t, d, w.add(&c.port))
+	}
+	link := attach(t, d, a).HostLink
+	attach(t, d, b)
+	h.vsctl("set", "interface", link, "ofport_request=4000")
+	waitFor(t, 5*time.Second, "the new number", func() bool { return h.vsctl("get", "interface", link, "ofport") == "4000" })
+	mustPing(t, a, b)
+}
