@@ -40,6 +40,8 @@ type Changes struct {
 	Globals  Change[state.Global]
 	// ReleaseEndpoint removes an endpoint, whatever its host says.
 	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) (int64, error)
+	// Orphans are the endpoints of a host, or of all for "", that the host no longer has.
+	Orphans func(host string) []objects.Orphan
 }
 
 // ChangesOf makes the objects' operations the changes of the server.
@@ -50,6 +52,7 @@ func ChangesOf(o *objects.Objects) Changes {
 		Groups:          Change[state.EndpointGroup]{o.PutEndpointGroup, o.DeleteEndpointGroup},
 		Globals:         Change[state.Global]{Put: o.PutGlobal},
 		ReleaseEndpoint: o.DeleteEndpoint,
+		Orphans:         o.Orphans,
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/netmaster/client"
+	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/state"
 )
@@ -64,13 +66,25 @@ func nameOf(host *state.Host) string {
 	return host.Name
 }
 
+// debugAgents shows how far every agent is, and what the hosts have lost.
 func (s *server) debugAgents(*http.Request) (any, error) {
-	leader, self := s.Cluster.Leader()
-	return struct {
-		Leader   string `json:"leader"`
-		IsLeader bool   `json:"isLeader"`
-		Agents   any    `json:"agents"`
-	}{leader, self, s.Agents.Hosts()}, nil
+	type orphan struct {
+		ID    string    `json:"id"`
+		Since time.Time `json:"since"`
+		Held  bool      `json:"held,omitempty"` // waits for an operator
+	}
+	var out struct {
+		Leader   string                  `json:"leader"`
+		IsLeader bool                    `json:"isLeader"`
+		Agents   []distribute.HostStatus `json:"agents"`
+		Orphans  []orphan                `json:"orphans,omitempty"`
+	}
+	out.Leader, out.IsLeader = s.Cluster.Leader()
+	out.Agents = s.Agents.Hosts()
+	for _, o := range s.Changes.Orphans("") {
+		out.Orphans = append(out.Orphans, orphan{o.ID.String(), o.Since, o.Held})
+	}
+	return out, nil
 }
 
 // hostOf is an address without its port.

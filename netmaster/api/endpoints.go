@@ -101,8 +101,8 @@ func idList(ids []state.EndpointID) string {
 	return strings.Join(names, ", ")
 }
 
-// cleanEndpoints releases the endpoints of a network, of a group, or one, that are left over: those of hosts whose
-// agent is connected belong to it and are not touched.
+// cleanEndpoints releases the endpoints of a network, of a group, or one, that are left over: orphaned ones, and those
+// of hosts whose agent is not connected. What a connected host has plugged in is not touched.
 func (s *server) cleanEndpoints(r *http.Request) (any, error) {
 	vars := mux.Vars(r)
 	ids, err := s.leftOver(r, vars["tenant"], vars["category"], vars["id"])
@@ -138,23 +138,29 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 	if !known {
 		return nil, badRequest("category %q is unknown; allowed are net, group and ep", shorten(category))
 	}
+	isInUse := s.inUse()
+	plugged := len(found)
+	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool { return isInUse(e) })
+	plugged -= len(found)
+	if len(found) == 0 {
+		return nil, &statusError{http.StatusNotFound, fmt.Sprintf(
+			"no endpoint to release for %s %q in tenant %q; %d are plugged in on hosts that are connected: remove them there",
+			category, shorten(name), shorten(tenant), plugged)}
+	}
+	return idsOf(found), nil
+}
+
+// inUse tells which endpoints a connected host has plugged in.
+func (s *server) inUse() func(*state.Endpoint) bool {
 	connected := make(map[string]bool)
 	for _, host := range s.Agents.Hosts() {
 		connected[host.Host] = host.Connected
 	}
-	alive := 0
-	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool {
-		if connected[e.Host] {
-			alive++
-		}
-		return connected[e.Host]
-	})
-	if len(found) == 0 {
-		return nil, &statusError{http.StatusNotFound, fmt.Sprintf(
-			"no endpoint to release for %s %q in tenant %q; %d belong to hosts that are connected and remove their own",
-			category, shorten(name), shorten(tenant), alive)}
+	orphaned := make(map[state.EndpointID]bool)
+	for _, orphan := range s.Changes.Orphans("") {
+		orphaned[orphan.ID] = true
 	}
-	return idsOf(found), nil
+	return func(e *state.Endpoint) bool { return connected[e.Host] && !orphaned[e.EndpointID] }
 }
 
 // exactly finds the endpoints of a tenant that have the given id, in any of its forms, but no part of one.
