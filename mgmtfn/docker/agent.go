@@ -7,8 +7,8 @@ import (
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-// Agent is what the drivers need of netplugin. Its parts may be called at once; errors are those of package mgmtfn
-// and *protocol.Error.
+// Agent is what the drivers need of netplugin. Its parts may be called at once; errors say what was being
+// done and to what, and are those of package mgmtfn and *protocol.Error.
 type Agent interface {
 	Plugger
 	Cluster

@@ -59,16 +59,17 @@ func (p *Plugin) connected(version string) {
 func (p *Plugin) listen(ctx context.Context, begun func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := p.client.Ping(ctx); err != nil {
+	if _, err := p.events.Ping(ctx); err != nil {
 		return fmt.Errorf("docker engine %s: %w", p.config.DockerHost, err)
 	}
-	messages, errs := p.client.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+	p.events.NegotiateAPIVersion(ctx)
+	messages, errs := p.events.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("type", string(events.NetworkEventType)),
 		filters.Arg("event", string(events.ActionStart)), filters.Arg("event", string(events.ActionDie)),
 		filters.Arg("event", string(events.ActionCreate)), filters.Arg("event", string(events.ActionDestroy)),
 		filters.Arg("event", string(events.ActionConnect)),
 	)})
-	p.connected(p.client.ClientVersion())
+	p.connected(p.events.ClientVersion())
 	begun()
 	for {
 		select {
@@ -86,11 +87,11 @@ func (p *Plugin) heard(ctx context.Context, message events.Message) {
 	var err error
 	switch {
 	case message.Type == events.NetworkEventType && message.Action == events.ActionConnect:
-		err = p.people.announce(ctx, message.Actor.Attributes["container"])
+		err = p.people.announce(ctx, p.events, message.Actor.Attributes["container"])
 	case message.Type == events.NetworkEventType:
 		p.kick()
 	case message.Action == events.ActionStart:
-		err = p.people.announce(ctx, message.Actor.ID)
+		err = p.people.announce(ctx, p.events, message.Actor.ID)
 	case message.Action == events.ActionDie:
 		err = p.people.died(ctx, message.Actor.ID)
 	}
@@ -102,23 +103,22 @@ func (p *Plugin) heard(ctx context.Context, message events.Message) {
 // containers tells netmaster whose endpoints are whose: the drivers are told endpoint ids only. All methods may be
 // called at once.
 type containers struct {
-	agent  Agent
-	engine *client.Client
+	agent Agent
 
 	mu   sync.Mutex
 	told map[string]map[string]protocol.EndpointID // by container, by endpoint
 }
 
-func newContainers(agent Agent, engine *client.Client) *containers {
-	return &containers{agent: agent, engine: engine, told: map[string]map[string]protocol.EndpointID{}}
+func newContainers(agent Agent) *containers {
+	return &containers{agent: agent, told: map[string]map[string]protocol.EndpointID{}}
 }
 
 // announceAll tells of every running container that netmaster was not told of, and of those that died unheard.
-func (c *containers) announceAll(ctx context.Context) error {
+func (c *containers) announceAll(ctx context.Context, engine *client.Client) error {
 	c.mu.Lock()
 	gone := maps.Clone(c.told)
 	c.mu.Unlock()
-	running, err := c.tell(ctx, filters.NewArgs())
+	running, err := c.tell(ctx, engine, filters.NewArgs())
 	if err != nil {
 		return err
 	}
@@ -133,14 +133,14 @@ func (c *containers) announceAll(ctx context.Context) error {
 }
 
 // announce tells of one container.
-func (c *containers) announce(ctx context.Context, id string) error {
-	_, err := c.tell(ctx, filters.NewArgs(filters.Arg("id", id)))
+func (c *containers) announce(ctx context.Context, engine *client.Client, id string) error {
+	_, err := c.tell(ctx, engine, filters.NewArgs(filters.Arg("id", id)))
 	return err
 }
 
-func (c *containers) tell(ctx context.Context, which filters.Args) ([]container.Summary, error) {
+func (c *containers) tell(ctx context.Context, engine *client.Client, which filters.Args) ([]container.Summary, error) {
 	// Listing reads the engine's snapshot; inspecting a container could wait for a call of the drivers.
-	running, err := c.engine.ContainerList(ctx, container.ListOptions{Filters: which})
+	running, err := engine.ContainerList(ctx, container.ListOptions{Filters: which})
 	if err != nil {
 		return nil, fmt.Errorf("listing containers: %w", err)
 	}

@@ -125,7 +125,7 @@ func (d *networkDriver) useOrMake(ctx context.Context, id string, options select
 		req.PktTag = number
 	}
 	if _, err := d.agent.CreateNetwork(ctx, req); err != nil {
-		return target{}, fmt.Errorf("creating network %s of tenant %s: %w", object.Network, object.Tenant, err)
+		return target{}, err
 	}
 	return object, nil
 }
@@ -216,7 +216,7 @@ func isInternal(options map[string]any) bool {
 func (d *networkDriver) deleteNetwork(ctx context.Context, req *network.DeleteNetworkRequest) (*empty, error) {
 	if d.mayOwn(req.NetworkID) {
 		if err := d.agent.DeleteNetwork(ctx, req.NetworkID); err != nil {
-			return nil, fmt.Errorf("deleting the network of docker network %s: %w", short(req.NetworkID), err)
+			return nil, err
 		}
 	}
 	d.bound.drop(req.NetworkID)

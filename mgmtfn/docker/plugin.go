@@ -42,7 +42,8 @@ type Config struct {
 // Plugin serves one engine.
 type Plugin struct {
 	config  Config
-	client  *client.Client
+	client  *client.Client // of the reconciling goroutine
+	events  *client.Client // of the listening goroutine
 	handler *networkDriver
 	ipam    *ipamDriver
 	bound   *bindings
@@ -84,13 +85,16 @@ func New(config Config) (*Plugin, error) {
 	if config.Grace == 0 {
 		config.Grace = time.Minute
 	}
-	engine, err := client.NewClientWithOpts(client.WithHost(config.DockerHost), client.WithAPIVersionNegotiation())
-	if err != nil {
-		return nil, fmt.Errorf("docker engine %s: %w", config.DockerHost, err)
+	var clients [2]*client.Client // one for each goroutine: a client must not be shared until it has agreed on a version
+	for i := range clients {
+		var err error
+		if clients[i], err = client.NewClientWithOpts(client.WithHost(config.DockerHost), client.WithAPIVersionNegotiation()); err != nil {
+			return nil, fmt.Errorf("docker engine %s: %w", config.DockerHost, err)
+		}
 	}
-	p := &Plugin{config: config, client: engine, before: newReturning(), wake: make(chan struct{}, 1), missing: map[string]time.Time{}}
+	p := &Plugin{config: config, client: clients[0], events: clients[1], before: newReturning(), wake: make(chan struct{}, 1), missing: map[string]time.Time{}}
 	p.bound = newBindings(p.kick)
-	p.people = newContainers(config.Agent, engine)
+	p.people = newContainers(config.Agent)
 	asked, reserved := &pools{}, newReservations()
 	p.handler = &networkDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before}
 	p.ipam = &ipamDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before, log: config.Log}
@@ -101,6 +105,7 @@ func New(config Config) (*Plugin, error) {
 // sockets cannot be served; an engine that is away is waited for.
 func (p *Plugin) Run(ctx context.Context) error {
 	defer p.client.Close()
+	defer p.events.Close()
 	var sockets []*socket
 	for _, name := range []string{PluginName, PluginNameShort} {
 		listener, err := listen(filepath.Join(p.config.PluginDir, name+".sock"))

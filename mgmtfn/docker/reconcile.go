@@ -30,14 +30,18 @@ func newBackOff() *backoff.ExponentialBackOff {
 
 // reconcile compares whenever the catalog or the engine's networks change, and now and then without cause.
 func (p *Plugin) reconcile(ctx context.Context) {
-	retry := newBackOff()
+	retry, told := newBackOff(), ""
 	for ctx.Err() == nil {
 		catalog, changed := p.config.Agent.Catalog()
 		pause := p.config.Resync
 		if err := p.pass(ctx, catalog); err != nil {
 			pause = min(pause, retry.NextBackOff())
-			p.config.Log.WithError(err).Debug("docker networks are not as they should be yet")
+			if told != err.Error() {
+				told = err.Error()
+				p.config.Log.WithError(err).Info("not everything is right with the docker engine yet; trying again")
+			}
 		} else {
+			told = ""
 			retry.Reset()
 		}
 		timer := time.NewTimer(pause)
@@ -75,7 +79,7 @@ func (p *Plugin) pass(ctx context.Context, catalog mgmtfn.Catalog) error {
 		}
 	}
 	p.report(todo.problems)
-	err = errors.Join(p.collectNetworks(ctx, catalog, all), p.collectEndpoints(ctx), p.people.announceAll(ctx))
+	err = errors.Join(p.collectNetworks(ctx, catalog, all), p.collectEndpoints(ctx), p.people.announceAll(ctx, p.client))
 	if len(todo.problems) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d docker networks have problems", len(todo.problems)))
 	}
@@ -138,23 +142,22 @@ func (p *Plugin) collectEndpoints(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing attachments: %w", err)
 	}
-	known := map[string][]string{} // endpoint ids by docker network
-	var gone []string
+	byNetwork := map[string][]string{}
 	for _, one := range attached {
-		if one.Owner != Owner {
-			continue
-		}
-		id := one.Notes[noteNetwork]
-		if _, asked := known[id]; !asked {
-			if known[id], err = p.endpoints(ctx, id); err != nil {
-				return err
-			}
-		}
-		if !slices.Contains(known[id], one.ID.ContainerID) {
-			gone = append(gone, one.ID.ContainerID)
+		if one.Owner == Owner {
+			byNetwork[one.Notes[noteNetwork]] = append(byNetwork[one.Notes[noteNetwork]], one.ID.ContainerID)
 		}
 	}
+	var gone []string
 	var errs []error
+	for network, ids := range byNetwork {
+		known, err := p.endpoints(ctx, network)
+		if err != nil {
+			errs = append(errs, err) // what the engine does not tell of may be there
+			continue
+		}
+		gone = append(gone, slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(known, id) })...)
+	}
 	for _, id := range p.missed("endpoint/", gone) {
 		if err := p.config.Agent.Detach(ctx, id, ifName); err != nil {
 			errs = append(errs, fmt.Errorf("detaching the lost endpoint %s: %w", short(id), err))
@@ -167,6 +170,9 @@ func (p *Plugin) collectEndpoints(ctx context.Context) error {
 
 // endpoints of a docker network; none if there is no such network.
 func (p *Plugin) endpoints(ctx context.Context, networkID string) ([]string, error) {
+	if networkID == "" {
+		return nil, nil
+	}
 	one, err := p.client.NetworkInspect(ctx, networkID, network.InspectOptions{})
 	if errdefs.IsNotFound(err) {
 		return nil, nil

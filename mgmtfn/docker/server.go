@@ -157,10 +157,15 @@ func listen(path string) (*socket, error) {
 	return &socket{listener, path, file}, nil
 }
 
+// is: the file is the one that was made here. Numbers of files are used again, times of their making are not.
+func (s *socket) is(file os.FileInfo) bool {
+	return os.SameFile(file, s.file) && file.ModTime().Equal(s.file.ModTime())
+}
+
 // remove the socket's file, unless another process has put its own there.
 func (s *socket) remove() error {
 	file, err := os.Stat(s.path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(file, s.file) {
+	if errors.Is(err, os.ErrNotExist) || err == nil && !s.is(file) {
 		return nil
 	}
 	if err != nil {

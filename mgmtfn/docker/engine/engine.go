@@ -190,8 +190,29 @@ func (e *Engine) lastWords() string {
 // Down stops the daemon as systemd would: without live-restore its containers stop too.
 func (e *Engine) Down() error { return e.end(syscall.SIGTERM) }
 
-// Kill ends the daemon with SIGKILL.
-func (e *Engine) Kill() error { return e.end(syscall.SIGKILL) }
+// Kill ends the daemon with SIGKILL, and waits until its containerd, which the kernel ends with it, is gone too: a new
+// daemon would take it for a living one.
+func (e *Engine) Kill() error {
+	pidFile := filepath.Join(e.config.Dir, "exec", "containerd", "containerd.pid")
+	pid, err := os.ReadFile(pidFile)
+	if err := e.end(syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // a system's containerd is used, which stays
+	}
+	entry := "/proc/" + strings.TrimSpace(string(pid))
+	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(pollInterval) {
+		if _, gone := parentOf(entry); gone {
+			// Whoever inherited it may leave it a zombie for long.
+			if err := os.Remove(pidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("docker engine: %w", err)
+			}
+			return nil
+		}
+	}
+	return errors.New("the killed docker engine's containerd does not end")
+}
 
 func (e *Engine) end(signal syscall.Signal) error {
 	if e.daemon == nil {
