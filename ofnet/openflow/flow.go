@@ -158,11 +158,14 @@ func (g *Group) String() string {
 // Size is how many bytes the group takes in a message; MaxGroupBytes is the limit.
 func (g *Group) Size() int {
 	size := 16
-	for _, b := range g.Buckets {
-		size += 16 + len(b.Actions.wire)
+	for i := range g.Buckets {
+		size += g.Buckets[i].Size()
 	}
 	return size
 }
+
+// Size is how many bytes the bucket takes of its group's message.
+func (b *Bucket) Size() int { return 16 + len(b.Actions.wire) }
 
 // MaxGroupBytes is what a message for a group may take: half of what OpenFlow can carry, since Open vSwitch answers
 // descriptions of groups with more bytes than it was given.

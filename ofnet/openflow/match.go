@@ -335,6 +335,9 @@ func VLAN(vid uint16) Term { return number(FieldVLAN, uint64(vid)|0x1000) }
 // Untagged matches packets without a VLAN tag.
 func Untagged() Term { return number(FieldVLAN, 0) }
 
+// Tagged matches packets with a VLAN tag, of whatever VLAN.
+func Tagged() Term { return masked(FieldVLAN, 0x1000, 0x1000) }
+
 // CTMark matches the bits of the connection mark that are set in mask.
 func CTMark(v, mask uint32) Term { return masked(FieldCTMark, uint64(v), uint64(mask)) }
 

@@ -51,6 +51,9 @@ func everything() []Flow {
 		{Table: 4, Priority: 3, Match: NewMatch(TunID(0x77), TunSrc(ip4)), Actions: Do(SetTunID(5), SetTunDst(ip4), Output(10))},
 		{Table: 4, Priority: 4, Match: NewMatch(TunID(0), TunSrc(ip6)), Actions: Do(SetTunID(0), SetTunDst(ip6), Output(10))},
 		{Table: 4, Priority: 5, Match: NewMatch(VLAN(5)), Actions: Do(PopVLAN(), Output(1))},
+		{Table: 4, Priority: 7, Match: NewMatch(Tagged())},
+		{Table: 4, Priority: 8, Match: NewMatch(EthType(EtherIPv6), IPProto(ProtoICMPv6), ICMPv6Type(136)), Actions: Do(Move(Whole(FieldEthSrc), Whole(FieldNDTll)))},
+		{Table: 4, Priority: 9, Match: NewMatch(EthType(EtherIPv6)), Actions: Do(Move(Whole(FieldIP6Src), Whole(FieldIP6Dst)))},
 		{Table: 4, Priority: 6, Match: NewMatch(Untagged()), Actions: Do(PushVLAN(7)...).Then(Output(1))},
 	}
 }

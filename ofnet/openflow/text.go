@@ -78,6 +78,9 @@ func (t *Term) appendText(out []byte) []byte {
 		return strconv.AppendUint(append(out, "dl_vlan="...), uint64(vid&0xfff), 10)
 	}
 	out = append(append(out, info.name...), '=')
+	if t.field == FieldVLAN {
+		return fmt.Appendf(out, "%#x/%#x", t.value[:2], t.mask[:2])
+	}
 	if info.format == formatState {
 		return appendState(out, t)
 	}

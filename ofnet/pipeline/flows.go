@@ -1,0 +1,220 @@
+package pipeline
+
+import (
+	"net/netip"
+
+	of "github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// unit is what one record contributes.
+type unit struct {
+	flows  []of.Flow
+	groups []of.Group
+	why    refusal
+	member member
+}
+
+// add makes a flow of the unit.
+func (u *unit) add(cookie uint64, table uint8, priority uint16, match of.Match, actions of.Actions, next uint8) {
+	u.flows = append(u.flows, of.Flow{Table: table, Priority: priority, Cookie: cookie, Match: match, Actions: actions, Goto: next})
+}
+
+var (
+	nothing     = of.Actions{}
+	toMulticast = of.EthDstMasked(of.MAC{1}, of.MAC{1})
+	toUnicast   = of.EthDstMasked(of.MAC{}, of.MAC{1})
+	isIP4       = of.EthType(of.EtherIPv4)
+	isIP6       = of.EthType(of.EtherIPv6)
+	isARP       = of.EthType(of.EtherARP)
+	fromLocal   = regSrcClass.Is(classLocal)
+	fromVTEP    = regSrcClass.Is(classVTEP)
+)
+
+// Types of ICMPv6 messages.
+const (
+	routerAdvertisement   = 134
+	neighbourSolicitation = 135
+	neighbourAdvert       = 136
+	redirect              = 137
+)
+
+func icmp6(kind uint8, more ...of.Term) of.Match {
+	return of.NewMatch(append([]of.Term{isIP6, of.IPProto(of.ProtoICMPv6), of.ICMPv6Type(kind)}, more...)...)
+}
+
+// base is what every host has, whatever records there are.
+func (v *view) base() *unit {
+	u := &unit{}
+	u.why = v.global()
+	add := func(table uint8, priority uint16, match of.Match, actions of.Actions, next uint8) {
+		u.add(cookie(categoryBase, 0), table, priority, match, actions, next)
+	}
+	for _, t := range Tables() {
+		if t.Miss != 0 {
+			add(t.ID, 0, of.Match{}, nothing, t.Miss)
+		}
+	}
+	add(tableInput, 200, of.NewMatch(of.EthSrcMasked(of.MAC{1}, of.MAC{1})), nothing, 0)
+	add(tableInput, 195, of.NewMatch(of.Tagged()), nothing, 0)
+	add(tableInput, 190, of.NewMatch(of.EthDstMasked(of.MAC{1, 0x80, 0xc2}, of.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xf0})), nothing, 0)
+	if v.TunnelPort != 0 {
+		add(tableInput, 100, of.NewMatch(of.InPort(v.TunnelPort)), of.Do(regSrcClass.Load(classVTEP)), tableTenant)
+	}
+	add(tableSpoof, 120, icmp6(routerAdvertisement), nothing, 0)
+	add(tableSpoof, 120, icmp6(redirect), nothing, 0)
+	for _, m := range []of.Match{icmp6(neighbourSolicitation), icmp6(neighbourAdvert)} {
+		add(tableSpoof, 105, m, nothing, 0)
+		add(tableDstGroup, 200, m, nothing, tableMACDest)
+	}
+	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, tableSrcGroup)
+	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, tableSrcGroup)
+	add(tableARPND, 10, of.NewMatch(isIP4), nothing, tablePunt)
+	add(tableARPND, 10, of.NewMatch(isIP6), nothing, tablePunt)
+	if u.why == "" {
+		v.baseARP(add)
+	}
+	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
+	add(tableSrcGroup, 200, of.NewMatch(fromLocal), nothing, tableDstGroup)
+	add(tableDstGroup, 200, of.NewMatch(isARP), nothing, tableMACDest)
+	add(tableDstGroup, 190, of.NewMatch(toMulticast), nothing, tableMACDest)
+	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
+	return u
+}
+
+// baseARP is what becomes of ARP and neighbour discovery that no responder took.
+func (v *view) baseARP(add func(table uint8, priority uint16, match of.Match, actions of.Actions, next uint8)) {
+	solicit, advert := uint8(neighbourSolicitation), uint8(neighbourAdvert)
+	if v.floods() {
+		add(tableARPND, 100, of.NewMatch(isARP), nothing, tableSrcGroup)
+		add(tableARPND, 95, icmp6(solicit), nothing, tableSrcGroup)
+		add(tableARPND, 95, icmp6(advert), nothing, tableSrcGroup)
+		return
+	}
+	// A solicitation without the sender's link-layer option has no room for our answer: if it goes to one neighbour, that
+	// one answers by itself.
+	add(tableARPND, 120, icmp6(solicit, of.NDSll(of.MAC{}), toUnicast), nothing, tableSrcGroup)
+	add(tableARPND, 119, icmp6(solicit, of.NDSll(of.MAC{})), nothing, 0)
+	for _, kind := range []uint8{solicit, advert} {
+		add(tableARPND, 95, icmp6(kind, toUnicast), nothing, tableSrcGroup)
+		add(tableARPND, 94, icmp6(kind), nothing, 0)
+	}
+}
+
+// networkFlows are those of a network that can be realised. Its flood groups exist always, so the flows never change
+// with its members.
+func (v *view) networkFlows(n *protocol.Network) []of.Flow {
+	u, c := &unit{}, cookie(categoryNetwork, uint32(n.ID))
+	bd := regBD.Is(uint32(n.ID))
+	if v.TunnelPort != 0 {
+		u.add(c, tableTenant, 100, of.NewMatch(fromVTEP, of.TunID(uint64(n.VNI))),
+			of.Do(regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID))), tableARPND)
+	}
+	what := []of.Term{bd}
+	if !v.floods() {
+		what = append(what, toMulticast)
+	}
+	match := of.NewMatch(what...)
+	u.add(c, tableMACDest, 10, match.With(fromVTEP), of.Do(of.ToGroup(groupID(groupFloodLocal, n.ID, 0))), 0)
+	u.add(c, tableMACDest, 10, match.With(fromLocal),
+		of.Do(of.SetTunID(uint64(n.VNI)), of.ToGroup(groupID(groupFloodAll, n.ID, 0))), 0)
+	return u.flows
+}
+
+// endpointFlows are those of an endpoint that can be realised.
+func (v *view) endpointFlows(e *endpoint) []of.Flow {
+	u := &unit{}
+	if e.local() {
+		v.localFlows(u, e)
+	} else {
+		v.remoteFlows(u, e)
+	}
+	bd := regBD.Is(uint32(e.network.ID))
+	identity := of.Do(regDstIdentity.Load(uint32(e.identity)))
+	if e.ip4.IsValid() {
+		if !v.floods() {
+			u.add(e.cookie, tableARPND, 100, of.NewMatch(isARP, of.ARPOp(1), fromLocal, bd, of.ARPTpa(e.ip4)), arpReply(e.mac, e.ip4), 0)
+		}
+		u.add(e.cookie, tableDstGroup, 100, of.NewMatch(isIP4, bd, of.IPDstAddr(e.ip4)), identity, tablePolicy)
+	}
+	if e.ip6.IsValid() {
+		if !v.floods() {
+			u.add(e.cookie, tableARPND, 100, icmp6(neighbourSolicitation, fromLocal, bd, of.NDTarget(e.ip6)), ndReply(e.mac, e.ip6), tableNDReply)
+		}
+		u.add(e.cookie, tableDstGroup, 100, of.NewMatch(isIP6, bd, of.IPDstAddr(e.ip6)), identity, tablePolicy)
+	}
+	return u.flows
+}
+
+func (v *view) localFlows(u *unit, e *endpoint) {
+	n, in, src := e.network, of.InPort(e.port), of.EthSrc(e.mac)
+	actions := []of.Action{regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regSrcIdentity.Load(uint32(e.identity))}
+	u.add(e.cookie, tableTenant, 100, of.NewMatch(in), of.Do(actions...), tableSpoof)
+	if e.ip4.IsValid() {
+		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isIP4, of.IPSrcAddr(e.ip4)), nothing, tableARPND)
+		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac)), nothing, tableARPND)
+		if !v.floods() {
+			// An announcement: answering it would look as if another had the address.
+			u.add(e.cookie, tableARPND, 110, of.NewMatch(isARP, in, of.ARPTpa(e.ip4)), nothing, 0)
+		}
+	}
+	if e.ip6.IsValid() {
+		localSpoof6(u, e)
+	}
+	u.add(e.cookie, tableMACDest, 100, of.NewMatch(regBD.Is(uint32(n.ID)), of.EthDst(e.mac)), of.Do(regOutPort.Load(e.port)), tableOutput)
+}
+
+// localSpoof6 lets an endpoint use its address and the link-local one of its MAC address, and say nothing but the truth
+// in neighbour discovery. Probes for duplicates, from ::, are dropped: the address is allocated to it alone, and silence
+// is the answer that lets it be used.
+func localSpoof6(u *unit, e *endpoint) {
+	for _, addr := range []netip.Addr{e.ip6, e.linkLocal()} {
+		from := []of.Term{of.InPort(e.port), of.EthSrc(e.mac), of.IPSrcAddr(addr)}
+		u.add(e.cookie, tableSpoof, 100, of.NewMatch(append(from, isIP6)...), nothing, tableARPND)
+		for _, option := range []of.MAC{e.mac, {}} {
+			u.add(e.cookie, tableSpoof, 110, icmp6(neighbourSolicitation, append(from, of.NDSll(option))...), nothing, tableARPND)
+			u.add(e.cookie, tableSpoof, 110, icmp6(neighbourAdvert, append(from, of.NDTarget(addr), of.NDTll(option))...), nothing, tableARPND)
+		}
+	}
+}
+
+func (v *view) remoteFlows(u *unit, e *endpoint) {
+	bd := regBD.Is(uint32(e.network.ID))
+	from := []of.Term{fromVTEP, bd, of.TunSrc(e.vtep), of.EthSrc(e.mac)}
+	accept := func(terms ...of.Term) {
+		u.add(e.cookie, tableSrcGroup, 100, of.NewMatch(append(terms, from...)...), of.Do(regSrcIdentity.Load(uint32(e.identity))), tableDstGroup)
+	}
+	if e.ip4.IsValid() {
+		accept(isIP4, of.IPSrcAddr(e.ip4))
+		if v.floods() {
+			accept(isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac))
+		}
+	}
+	if e.ip6.IsValid() {
+		accept(isIP6, of.IPSrcAddr(e.ip6))
+		accept(isIP6, of.IPSrcAddr(e.linkLocal()))
+	}
+	u.add(e.cookie, tableMACDest, 100, of.NewMatch(fromLocal, bd, of.EthDst(e.mac)),
+		of.Do(of.SetTunID(uint64(e.network.VNI)), of.SetTunDst(e.vtep), regOutPort.Load(v.TunnelPort)), tableOutput)
+}
+
+// arpReply turns a request into the answer that the address is at mac.
+func arpReply(mac of.MAC, addr netip.Addr) of.Actions {
+	return of.Do(
+		of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldEthDst)), of.SetEthSrc(mac),
+		of.SetARPOp(2),
+		of.Move(of.Whole(of.FieldARPSha), of.Whole(of.FieldARPTha)), of.SetARPSha(mac),
+		of.Move(of.Whole(of.FieldARPSpa), of.Whole(of.FieldARPTpa)), of.SetARPSpa(addr),
+		of.OutputIn(),
+	)
+}
+
+// ndReply turns a solicitation into an advertisement, but for the link-layer address: that can be written only in
+// another table, where the packet is known to be an advertisement. It is taken from the source address there.
+func ndReply(mac of.MAC, addr netip.Addr) of.Actions {
+	return of.Do(
+		of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldEthDst)), of.SetEthSrc(mac),
+		of.Move(of.Whole(of.FieldIP6Src), of.Whole(of.FieldIP6Dst)), of.SetIPSrc(addr),
+		of.SetICMPv6Type(neighbourAdvert), of.SetNDFlags(of.NDSolicited|of.NDOverride), of.SetNDOption(2),
+	)
+}

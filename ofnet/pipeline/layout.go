@@ -1,0 +1,168 @@
+package pipeline
+
+import "github.com/contiv/contiv/ofnet/openflow"
+
+// Register fields. What is not used by a stage that exists is reserved for the stage its comment names.
+var (
+	regSrcClass    = openflow.Reg{Index: 0, First: 0, Bits: 4, Name: "SRC_CLASS"}
+	regDstClass    = openflow.Reg{Index: 0, First: 4, Bits: 4, Name: "DST_CLASS"}
+	regHairpin     = openflow.Reg{Index: 0, First: 8, Bits: 1, Name: "HAIRPIN"}
+	regLocalDst    = openflow.Reg{Index: 0, First: 9, Bits: 1, Name: "LOCAL_DST"}
+	regPuntDone    = openflow.Reg{Index: 0, First: 12, Bits: 1, Name: "PUNT_DONE"}
+	regServiceHit  = openflow.Reg{Index: 0, First: 13, Bits: 1, Name: "SVC_HIT"}
+	regCTZone      = openflow.Reg{Index: 0, First: 16, Bits: 16, Name: "CT_ZONE"}
+	regSrcIdentity = openflow.Reg{Index: 1, First: 0, Bits: 16, Name: "SRC_IDENTITY"}
+	regDstIdentity = openflow.Reg{Index: 1, First: 16, Bits: 16, Name: "DST_IDENTITY"}
+	regOutPort     = openflow.Reg{Index: 2, First: 0, Bits: 32, Name: "OUT_PORT"}
+	regProvIP      = openflow.Reg{Index: 3, First: 0, Bits: 32, Name: "PROV_IP"}
+	regProvPort    = openflow.Reg{Index: 4, First: 0, Bits: 16, Name: "PROV_PORT"}
+	regServiceID   = openflow.Reg{Index: 4, First: 16, Bits: 16, Name: "SVC_ID"}
+	regVRF         = openflow.Reg{Index: 5, First: 0, Bits: 16, Name: "VRF"}
+	regBD          = openflow.Reg{Index: 5, First: 16, Bits: 16, Name: "BD"}
+	regRuleID      = openflow.Reg{Index: 6, First: 0, Bits: 32, Name: "RULE_ID"}
+	regSwap        = openflow.Reg{Index: 9, First: 0, Bits: 32, Name: "SWAP"}
+)
+
+// Values of SRC_CLASS and DST_CLASS.
+const (
+	classLocal = 1
+	classVTEP  = 2
+	classFlood = 5 // DST_CLASS only
+)
+
+// Register documents a register field.
+type Register struct {
+	openflow.Reg
+	Content string
+}
+
+// Registers lists all register fields, in order.
+func Registers() []Register {
+	return []Register{
+		{regSrcClass, "where the packet comes from: 1 local endpoint, 2 tunnel, 3 uplink, 4 host NAT, 5 host infrastructure, 6 the agent"},
+		{regDstClass, "where it goes: 1 local endpoint, 2 tunnel, 3 uplink, 4 host NAT, 5 flooded"},
+		{regHairpin, "goes out of the port it came in through"},
+		{regLocalDst, "the destination address is that of a local endpoint"},
+		{regPuntDone, "skip the DNS punt: the agent sent it"},
+		{regServiceHit, "belongs to a service connection"},
+		{regCTZone, "zone of connection tracking"},
+		{regSrcIdentity, "identity of the source, 0 for none"},
+		{regDstIdentity, "identity of the destination, 0 for none"},
+		{regOutPort, "OpenFlow port to leave through"},
+		{regProvIP, "chosen provider of a service with affinity"},
+		{regProvPort, "its port"},
+		{regServiceID, "number of the service"},
+		{regVRF, "tenant"},
+		{regBD, "network (bridge domain)"},
+		{regRuleID, "policy rule that decided"},
+		{regSwap, "scratch, to swap two fields"},
+	}
+}
+
+// Table numbers.
+const (
+	tableInput    = 0
+	tableTenant   = 10
+	tableSpoof    = 12
+	tableARPND    = 13
+	tableNDReply  = 14
+	tablePunt     = 15
+	tableQoS      = 17
+	tablePreNAT   = 20
+	tableCTIn     = 25
+	tableCTState  = 27
+	tableAffinity = 28
+	tableAffDNAT  = 29
+	tableSvcDNAT  = 30
+	tableSvcPost  = 31
+	tableSrcGroup = 35
+	tableDstGroup = 40
+	tablePolicy   = 50
+	tableCTCommit = 55
+	tableDeny     = 58
+	tableSvcSNAT  = 60
+	tableSvcStats = 65
+	tableStatsFwd = 66
+	tableStatsRev = 67
+	tableIP       = 70
+	tableHostSNAT = 80
+	tableL2Fix    = 85
+	tableMACDest  = 90
+	tableOutput   = 100
+)
+
+// Table declares one stage.
+type Table struct {
+	ID      uint8
+	Name    string
+	Purpose string
+	// Miss is the table a packet goes on in when no flow takes it; 0: it is dropped.
+	Miss uint8
+	// Reserved: nothing is in it yet but the miss, or nothing leads to it.
+	Reserved bool
+}
+
+// Tables lists all stages, in order.
+func Tables() []Table {
+	return []Table{
+		{ID: tableInput, Name: "INPUT", Purpose: "sanity; class of the source by kind of port", Miss: tableTenant},
+		{ID: tableTenant, Name: "TENANT", Purpose: "port or VNI to tenant, network and source identity; unknown ports and VNIs end here"},
+		{ID: tableSpoof, Name: "SPOOF", Purpose: "a local endpoint sends only with its own MAC, IPv4 and IPv6 addresses, in ARP and ND messages too"},
+		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; splits unicast IP from the rest"},
+		{ID: tableNDReply, Name: "ND_REPLY", Purpose: "second half of answering a neighbour solicitation"},
+		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent", Miss: tableQoS, Reserved: true},
+		{ID: tableQoS, Name: "QOS", Purpose: "DSCP by source", Miss: tablePreNAT, Reserved: true},
+		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "undoes hairpin NAT; host access", Miss: tableCTIn, Reserved: true},
+		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking", Miss: tableSrcGroup, Reserved: true},
+		{ID: tableCTState, Name: "CT_STATE", Purpose: "dispatch by connection state", Reserved: true},
+		{ID: tableAffinity, Name: "AFFINITY", Purpose: "remembers a client's provider", Reserved: true},
+		{ID: tableAffDNAT, Name: "AFF_DNAT", Purpose: "goes to the remembered provider", Reserved: true},
+		{ID: tableSvcDNAT, Name: "SVC_DNAT", Purpose: "service address to provider", Reserved: true},
+		{ID: tableSvcPost, Name: "SVC_POST", Purpose: "after the choice of a provider", Reserved: true},
+		{ID: tableSrcGroup, Name: "SRC_GRP", Purpose: "a packet from the tunnel must have the addresses of an endpoint of the network that lives on the sending host; its identity"},
+		{ID: tableDstGroup, Name: "DST_GRP", Purpose: "identity of the destination; ARP, ND and multicast skip policy", Miss: tablePolicy},
+		{ID: tablePolicy, Name: "POLICY", Purpose: "rules", Miss: tableCTCommit, Reserved: true},
+		{ID: tableCTCommit, Name: "CT_COMMIT", Purpose: "remembers allowed connections", Miss: tableSvcSNAT, Reserved: true},
+		{ID: tableDeny, Name: "DENY", Purpose: "blocks established connections, drops", Reserved: true},
+		{ID: tableSvcSNAT, Name: "SVC_SNAT", Purpose: "hairpin NAT", Miss: tableSvcStats, Reserved: true},
+		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, Reserved: true},
+		{ID: tableStatsFwd, Name: "STATS_FWD", Purpose: "learned counters", Reserved: true},
+		{ID: tableStatsRev, Name: "STATS_REV", Purpose: "learned counters", Reserved: true},
+		{ID: tableIP, Name: "IP", Purpose: "layer-3 lookup (routing modes)", Reserved: true},
+		{ID: tableHostSNAT, Name: "HOST_SNAT", Purpose: "container to host (routing modes)", Reserved: true},
+		{ID: tableL2Fix, Name: "L2_FIX", Purpose: "restores a provider's MAC address", Miss: tableMACDest, Reserved: true},
+		{ID: tableMACDest, Name: "MAC_DEST", Purpose: "MAC lookup; floods multicast, in flood mode unknown unicast too"},
+		{ID: tableOutput, Name: "OUTPUT", Purpose: "leaves through OUT_PORT"},
+	}
+}
+
+// Cookies: bits 63-48 round (the writer's, 0 here), 47-44 schema, 43-40 mode, 39-32 category, 31-0 object.
+const (
+	cookieSchema    = 1
+	cookieModeVXLAN = 2
+
+	categoryBase     = 1
+	categoryNetwork  = 2
+	categoryEndpoint = 3
+)
+
+// Fields of a cookie, for those who read statistics.
+const (
+	CookieCategoryMask = uint64(0xff) << 32
+	CookieObjectMask   = uint64(0xffffffff)
+)
+
+func cookie(category uint8, object uint32) uint64 {
+	return cookieSchema<<44 | cookieModeVXLAN<<40 | uint64(category)<<32 | uint64(object)
+}
+
+// Group numbers: bits 31-28 kind, 27-12 network id, 11-0 part. Part 0 is the group that flows use; when its buckets do
+// not fit in one message, it hands on to parts 1, 2, ...
+const (
+	groupFloodAll   = 1
+	groupFloodLocal = 2
+)
+
+func groupID(kind uint32, network uint16, part int) uint32 {
+	return kind<<28 | uint32(network)<<12 | uint32(part)
+}
