@@ -13,6 +13,7 @@ import (
 
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/netplugin/session"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -113,13 +114,13 @@ func sameSet(one, other []string) bool {
 
 // create makes an endpoint at netmaster and its port, and takes both back if something fails.
 func (a *Agent) create(ctx context.Context, id protocol.EndpointID, want mgmtfn.AttachRequest) (*drivers.Attachment, error) {
-	answer, err := a.session.CreateEndpoint(ctx, protocol.CreateEndpointRequest{
+	answer, err := a.createEndpoint(ctx, protocol.CreateEndpointRequest{
 		ID: id, Tenant: want.Tenant, Network: want.Network, Groups: want.Groups,
 		IPv4: want.IPv4, IPv6: want.IPv6, Token: want.Token, Token6: want.Token6, MAC: want.MAC,
 		ContainerName: want.ContainerName, Labels: want.Labels, RuntimeID: want.RuntimeID,
 	})
 	var refused *protocol.Error
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && refused.Code != protocol.CodeUnavailable {
 		return nil, fmt.Errorf("attaching %s: %w", id, err)
 	}
 	if err != nil { // It may have been done.
@@ -138,6 +139,27 @@ func (a *Agent) create(ctx context.Context, id protocol.EndpointID, want mgmtfn.
 		return nil, err
 	}
 	return made, nil
+}
+
+// createEndpoint asks netmaster once more, on the next session, when the connection broke under the call: netmaster
+// may have been restarted, or another one leads.
+func (a *Agent) createEndpoint(ctx context.Context, request protocol.CreateEndpointRequest) (protocol.CreateEndpointReply, error) {
+	changed := a.session.Changed()
+	answer, err := a.session.CreateEndpoint(ctx, request)
+	if !errors.Is(err, session.ErrUnreachable) {
+		return answer, err
+	}
+	bound, cancel := context.WithTimeout(ctx, a.timing.Connect)
+	defer cancel()
+	select {
+	case <-changed: // The session has noticed.
+	case <-bound.Done():
+		return answer, err
+	}
+	if err := a.askable(ctx); err != nil {
+		return answer, err
+	}
+	return a.session.CreateEndpoint(ctx, request)
 }
 
 // attaching lists an endpoint as under way until the answered function is called.
