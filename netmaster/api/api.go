@@ -7,6 +7,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/sirupsen/logrus"
@@ -72,7 +73,7 @@ type Cluster interface {
 	Masters() []string
 }
 
-// Options of the server. All but Log are required.
+// Options of the server. All are required but Timeout, Forward and Log.
 type Options struct {
 	Reader  Reader
 	Changes Changes
@@ -80,6 +81,8 @@ type Options struct {
 	Cluster Cluster
 	// Mode is the orchestrator that netmaster was started for ("docker", ...), shown as clusterMode.
 	Mode string
+	// Timeout is how long a request may take before it fails with 503; 0: 5 s.
+	Timeout time.Duration
 	// Forward carries requests that only the leader can answer to it; nil for http.DefaultTransport.
 	Forward http.RoundTripper
 	Log     *logrus.Entry
@@ -96,6 +99,9 @@ func Handler(opts Options) http.Handler {
 	s := &server{Options: opts}
 	if s.Log == nil {
 		s.Log = logrus.NewEntry(logrus.StandardLogger())
+	}
+	if s.Timeout == 0 {
+		s.Timeout = defaultTimeout
 	}
 	s.forwarder = newForwarder(opts.Forward)
 	s.collections = []collection{s.tenants(), s.networks(), s.groups(), s.globals()}

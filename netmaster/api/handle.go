@@ -17,9 +17,8 @@ import (
 
 // Limits of one request.
 const (
-	maxBody      = 1 << 20
-	readTimeout  = 5 * time.Second
-	writeTimeout = 10 * time.Second
+	maxBody        = 1 << 20
+	defaultTimeout = 5 * time.Second
 )
 
 // NewServer gives the handler the limits of a public listener. The caller serves and shuts it down.
@@ -133,11 +132,7 @@ func (s *server) handle(m methods) http.Handler {
 				fmt.Sprintf("%s does not take %s; allowed are %s", r.URL.Path, r.Method, m.allowed())})
 			return
 		}
-		limit := readTimeout
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			limit = writeTimeout
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

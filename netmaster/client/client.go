@@ -23,7 +23,7 @@ import (
 )
 
 // TokenHeader carries the token that a login gave.
-const TokenHeader = "X-Auth-Token" //nolint:gosec // the name of a header, no credential
+const TokenHeader = "X-Auth-Token"
 
 // maxErrorBody bounds how much of an error answer is kept.
 const maxErrorBody = 64 << 10
@@ -184,7 +184,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return fmt.Errorf("asking netmaster: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return readError(method, path, resp)
 	}
