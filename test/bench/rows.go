@@ -7,6 +7,7 @@ func rows() []row {
 	return []row{
 		{"P1", "TCP, same host", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(sameHost)},
 		{"P1", "TCP, across hosts", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(acrossHosts)},
+		{"P4", "install 10 000 flows", "ms", "ovs-ofctl --bundle", atMost(1.4), installFlows},
 		{"P5", "CNI ADD + DEL, one at a time", "ms", "bridge + host-local", atMost(1), attach(1)},
 		{"P5", "CNI ADD + DEL, 8 at once", "ms", "bridge + host-local", atMost(1), attach(8)},
 		{"P9", "probes lost: kill -9 netplugin", "packets", "", nil, lost(sandbox.Netplugin)},
