@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -313,6 +315,13 @@ func TestSwitchRestartIsReplayed(t *testing.T) {
 	if s := d.Status(); s.Problem == "" || s.Realised == s.Desired {
 		t.Errorf("status without a switch: %+v", s)
 	}
+	before := links(t, h.ns)
+	if _, err := d.PreparePort(short, late.port); err == nil {
+		t.Error("made a port without a switch")
+	}
+	if now := links(t, h.ns); now != before {
+		t.Errorf("links left behind:\n%s\nbefore:\n%s", now, before)
+	}
 	h.startSwitch()
 	mustPing(t, a, b)
 	attach(t, d, late)
@@ -336,4 +345,111 @@ func TestPortNumberChanges(t *testing.T) {
 	h.vsctl("set", "interface", link, "ofport_request=4000")
 	waitFor(t, 5*time.Second, "the new number", func() bool { return h.vsctl("get", "interface", link, "ofport") == "4000" })
 	mustPing(t, a, b)
+}
+
+// ovsdb-server may go away and come back at any time; nothing is lost, calls wait or fail.
+func TestDatabaseRestart(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	for _, c := range []*container{a, b} {
+		apply(t, d, w.add(&c.port))
+	}
+	attach(t, d, a)
+	endProcess(t, h.dbPID)
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if list, err := d.Attachments(short); err == nil {
+		t.Errorf("attachments without a database: %v", list)
+	}
+	if err := d.RemovePort(short, a.port.ID); err == nil {
+		t.Error("a port was removed without a note of it")
+	}
+	h.startDB()
+	attach(t, d, b)
+	mustPing(t, a, b)
+	if err := d.RemovePort(t.Context(), a.port.ID); err != nil {
+		t.Fatal(err)
+	}
+	checkMemory(t, d, 1, []protocol.EndpointID{a.port.ID})
+}
+
+// Eight orchestrator calls at once, with flows.
+func TestManyPortsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	apply(t, d, w.all())
+	var all []*container
+	for n := range 24 {
+		all = append(all, newContainer(t, h, "blue", n+1))
+	}
+	updates := make([]drivers.Update, len(all))
+	for i, c := range all {
+		updates[i] = w.add(&c.port)
+	}
+	before := links(t, h.ns)
+	from := time.Now()
+	each(t, all, func(i int, c *container) error {
+		if _, err := d.Apply(t.Context(), updates[i]); err != nil {
+			return err
+		}
+		_, err := d.PreparePort(t.Context(), c.port)
+		return err
+	})
+	made := time.Since(from)
+	mustPing(t, all[0], all[23])
+	from = time.Now()
+	each(t, all, func(_ int, c *container) error { return d.RemovePort(t.Context(), c.port.ID) })
+	t.Logf("%d ports, 8 at once: made in %v, removed in %v", len(all), made, time.Since(from))
+	if now := links(t, h.ns); now != before {
+		t.Errorf("links left behind:\n%s\nbefore:\n%s", now, before)
+	}
+	if flows := h.ofctl("dump-flows", "table=10"); strings.Contains(flows, "in_port=") && strings.Contains(flows, "priority=100,in_port=1") {
+		t.Errorf("flows of ports left behind:\n%s", flows)
+	}
+}
+
+func each(t testing.TB, all []*container, do func(int, *container) error) {
+	t.Helper()
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i, c := range all {
+		g.Go(func() error { return do(i, c) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A host that meets many: the time of the first state and of one change, for people.
+func TestScale(t *testing.T) {
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	const count = 5000
+	for n := range count {
+		p := testPort(fmt.Sprintf("far%d", n%50), n+1, "")
+		w.add(&p)
+	}
+	for n := range 50 {
+		name := fmt.Sprintf("far%d", n)
+		w.set[drivers.Ref{Kind: protocol.KindHost, Key: name}] = &protocol.Host{Name: name, VTEP: netip.AddrFrom4([4]byte{172, 31, 1, byte(n)})}
+	}
+	from := time.Now()
+	apply(t, d, w.all())
+	whole := time.Since(from)
+	p := testPort("far7", count+1, "")
+	from = time.Now()
+	apply(t, d, w.add(&p))
+	one := time.Since(from)
+	s := d.Status()
+	t.Logf("%d endpoints, %v flows: all in %v, one more in %v", count, s.Details["flows"], whole, one)
+	if s.Details["pending"] != 0 || s.Realised != w.position() {
+		t.Errorf("status %+v", s)
+	}
 }

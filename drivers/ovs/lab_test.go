@@ -50,6 +50,7 @@ type labHost struct {
 	dir    string
 	vtep   string
 	vswPID int
+	dbPID  int
 }
 
 // newUnderlay is a namespace with a learning bridge that hosts are wired to.
@@ -72,10 +73,8 @@ func newHost(t testing.TB, underlay string, number int) *labHost {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	h := &labHost{t: t, name: fmt.Sprintf("h%d", number), ns: newNetNS(t, "h"), dir: dir, vtep: fmt.Sprintf("172.31.0.%d", number)}
 	run(t, "ovsdb-tool", "create", h.dir+"/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
-	h.exec("ovsdb-server", h.dir+"/conf.db", "--remote=punix:"+h.dir+"/db.sock", "--unixctl="+h.dir+"/ovsdb.ctl",
-		"--pidfile="+h.dir+"/ovsdb.pid", "--log-file="+h.dir+"/ovsdb.log", "--detach", "--no-chdir")
-	pid := h.pid("ovsdb.pid")
-	t.Cleanup(func() { endProcess(t, pid) })
+	h.startDB()
+	t.Cleanup(func() { endProcess(t, h.dbPID) })
 	h.vsctl("--no-wait", "init")
 	h.startSwitch()
 	t.Cleanup(func() { endProcess(t, h.vswPID) })
@@ -110,6 +109,13 @@ func (h *labHost) vsctl(args ...string) string {
 func (h *labHost) ofctl(command string, args ...string) string {
 	h.t.Helper()
 	return h.exec(append([]string{"ovs-ofctl", "-O", "OpenFlow13", command, "unix:" + h.dir + "/" + DefaultBridge + ".mgmt"}, args...)...)
+}
+
+func (h *labHost) startDB() {
+	h.t.Helper()
+	h.exec("ovsdb-server", h.dir+"/conf.db", "--remote=punix:"+h.dir+"/db.sock", "--unixctl="+h.dir+"/ovsdb.ctl",
+		"--pidfile="+h.dir+"/ovsdb.pid", "--log-file="+h.dir+"/ovsdb.log", "--detach", "--no-chdir")
+	h.dbPID = h.pid("ovsdb.pid")
 }
 
 func (h *labHost) startSwitch() {
