@@ -10,11 +10,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -69,7 +71,8 @@ type daemon struct {
 	roster    *roster
 	listeners listeners
 	forward   *http.Transport
-	closers   []func() // run in reverse order
+	tooOld    sync.Once // to tell that this version must not lead
+	closers   []func()  // run in reverse order
 }
 
 // listeners are open sockets. internal is nil if external takes its connections too.
@@ -174,6 +177,9 @@ func portOf(listener net.Listener) int {
 func (d *daemon) openStore(ctx context.Context) error {
 	if len(d.cfg.Etcd) == 0 {
 		store, err := embedded.Open(ctx, embedded.Config{Dir: d.cfg.DataDir, Log: d.log})
+		if unusable := (*fs.PathError)(nil); errors.As(err, &unusable) {
+			return badConfig("--data-dir: %v; name a directory that this user may write", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -239,7 +245,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		Build:      build.Version,
 		Log:        d.log,
 	})
-	d.objects.SetAgents(&knownAgents{d.agents})
+	d.objects.SetAgents(d.agents)
 	d.onClose(operations.Feed(d.ledger, d.agents, d.log))
 	d.reign = newReign(d)
 	return nil

@@ -42,13 +42,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
-		Name:            "netmaster",
-		Usage:           "the controller of a Contiv cluster: REST API, allocation, distribution to the hosts",
-		UsageText:       "netmaster [options]\n\nEvery option has a default that works on one machine. Each can also be set by the environment name behind it;\nthe command line wins.",
-		HideVersion:     true,
-		HideHelpCommand: true,
-		Writer:          stdout, ErrWriter: stderr,
-		Flags: flags(),
+		Name:                  "netmaster",
+		Usage:                 "the controller of a Contiv cluster: REST API, allocation, distribution to the hosts",
+		CustomAppHelpTemplate: helpTemplate,
+		HideVersion:           true,
+		HideHelpCommand:       true,
+		HideHelp:              true, // --help is an option of ours, so that it has a category
+		Writer:                stdout,
+		ErrWriter:             stderr,
+		Flags:                 flags(),
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return badConfig("%v", err)
 		},
@@ -57,7 +59,23 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
+// helpTemplate gives every option two lines: its names and environment name, and what it does.
+const helpTemplate = `{{.Name}} - {{.Usage}}
+
+usage: {{.Name}} [options]
+
+Every option has a default that works on one machine. Each can also be set by the environment name behind it;
+the command line wins.
+{{range .VisibleFlagCategories}}
+{{.Name}}
+{{range .Flags}}{{$f := .}}  {{range $i, $n := .Names}}{{if $i}}, {{end}}{{if eq (len $n) 1}}-{{else}}--{{end}}{{$n}}{{end}}{{range .GetEnvVars}}  (${{.}}){{end}}
+        {{.GetUsage}}{{if .GetDefaultText}}{{if and (ne .GetDefaultText "false") (ne .GetDefaultText "\"\"")}} [default: {{.GetDefaultText}}]{{end}}{{end}}
+{{end}}{{end}}`
+
 func act(c *cli.Context, stdout, stderr io.Writer) error {
+	if c.Bool("help") {
+		return cli.ShowAppHelp(c)
+	}
 	if c.Bool("version") {
 		fmt.Fprintln(stdout, version.Get())
 		return nil
@@ -78,14 +96,14 @@ func act(c *cli.Context, stdout, stderr io.Writer) error {
 
 // Categories of --help.
 const (
-	catStore   = "1. Store"
-	catAddress = "2. Addresses"
-	catTLS     = "3. TLS"
-	catCluster = "4. Cluster (seeds of the global object, and what it is used for)"
-	catTimes   = "5. Times"
-	catLog     = "6. Logging"
-	catOld     = "7. Accepted for old scripts, without effect"
-	catOther   = "8. Other"
+	catStore   = "1. Store:"
+	catAddress = "2. Addresses:"
+	catTLS     = "3. TLS:"
+	catCluster = "4. Cluster (what a new one begins with):"
+	catTimes   = "5. Times:"
+	catLog     = "6. Logging:"
+	catOld     = "7. Accepted for old scripts, without effect:"
+	catOther   = "8. Other:"
 )
 
 func text(category, names, env, value, usage string) cli.Flag {
@@ -116,38 +134,39 @@ func envNames(suffix string) []string {
 
 func flags() []cli.Flag {
 	return []cli.Flag{
-		text(catStore, "data-dir", "DATA_DIR", "/var/lib/contiv", "`DIRECTORY` of the embedded store, used when no other is named"),
-		text(catStore, "etcd,etcd-endpoints", "ETCD_ENDPOINTS", "", "comma list of etcd `URLS`, such as http://10.0.0.1:2379"),
-		text(catStore, "consul,consul-endpoints", "CONSUL_ENDPOINTS", "", "comma list of Consul `URLS` (not available yet)"),
-		text(catStore, "store-cert", "STORE_CERT", "", "`FILE` with the certificate shown to etcd (default: that of --tls-cert)"),
-		text(catStore, "store-key", "STORE_KEY", "", "`FILE` with its key"),
-		text(catStore, "store-ca", "STORE_CA", "", "`FILE` with the authorities that etcd's certificate is checked against"),
+		text(catStore, "data-dir", "DATA_DIR", "/var/lib/contiv", "directory of the embedded store, used when no other is named"),
+		text(catStore, "etcd,etcd-endpoints", "ETCD_ENDPOINTS", "", "comma list of etcd URLs, such as http://10.0.0.1:2379"),
+		text(catStore, "consul,consul-endpoints", "CONSUL_ENDPOINTS", "", "comma list of Consul URLs (not available yet)"),
+		text(catStore, "store-cert", "STORE_CERT", "", "file with the certificate shown to etcd (default: that of --tls-cert)"),
+		text(catStore, "store-key", "STORE_KEY", "", "file with its key"),
+		text(catStore, "store-ca", "STORE_CA", "", "file with the authorities that etcd's certificate is checked against"),
 
-		text(catAddress, "external-address,listen-url", "EXTERNAL_ADDRESS", "0.0.0.0:9999", "`ADDRESS:PORT` on which the REST API is served"),
-		text(catAddress, "internal-address,control-url", "INTERNAL_ADDRESS", "", "`ADDRESS:PORT` by which other netmasters reach this one's REST API (default: this machine's address with the external port)"),
-		text(catAddress, "rpc-address", "RPC_ADDRESS", ":9001", "`ADDRESS:PORT` on which agents are served"),
+		text(catAddress, "external-address,listen-url", "EXTERNAL_ADDRESS", "0.0.0.0:9999", "ADDRESS:PORT on which the REST API is served"),
+		text(catAddress, "internal-address,control-url", "INTERNAL_ADDRESS", "", "ADDRESS:PORT by which other netmasters reach this one's REST API (default: this machine's address with the external port)"),
+		text(catAddress, "rpc-address", "RPC_ADDRESS", ":9001", "ADDRESS:PORT on which agents are served"),
 
-		text(catTLS, "tls-cert", "TLS_CERT", "", "`FILE` with this netmaster's certificate: REST becomes https, and agents need certificates"),
-		text(catTLS, "tls-key", "TLS_KEY", "", "`FILE` with its key"),
-		text(catTLS, "tls-ca", "TLS_CA", "", "`FILE` with the authorities that certificates of agents and other netmasters are checked against"),
+		text(catTLS, "tls-cert", "TLS_CERT", "", "file with this netmaster's certificate: REST becomes https, and agents need certificates"),
+		text(catTLS, "tls-key", "TLS_KEY", "", "file with its key"),
+		text(catTLS, "tls-ca", "TLS_CA", "", "file with the authorities that certificates of agents and other netmasters are checked against"),
 
-		text(catCluster, "mode,plugin-mode,cluster-mode", "MODE", "", "orchestrator: `docker|kubernetes`; shown by \"netctl global inspect\""),
-		text(catCluster, "fwdmode,forward-mode,fwd-mode", "FORWARD_MODE", state.ForwardBridge, "`bridge|routing`: forwarding mode that a new cluster begins with; \"netctl global set\" changes it later"),
-		text(catCluster, "infra,infra-type", "INFRA", "default", "`default|aci`: infrastructure that a new cluster begins with"),
+		text(catCluster, "mode,plugin-mode,cluster-mode", "MODE", "", "orchestrator, docker or kubernetes, none if empty; shown by \"netctl global inspect\""),
+		text(catCluster, "fwdmode,forward-mode,fwd-mode", "FORWARD_MODE", state.ForwardBridge, "bridge or routing: forwarding mode that a new cluster begins with; \"netctl global set\" changes it later"),
+		text(catCluster, "infra,infra-type", "INFRA", "default", "default or aci: infrastructure that a new cluster begins with"),
 
 		span(catTimes, "host-dead-after", "HOST_DEAD_AFTER", objects.DefaultHostDeadAfter, "a host whose agent was silent for so long loses its endpoints; 0: never"),
 		span(catTimes, "address-rest", "ADDRESS_REST", objects.DefaultAddressRest, "a freed address is not given to anybody else for so long while others are free; 0: at once"),
 
-		text(catLog, "log-level", "LOG_LEVEL", "INFO", "`panic|fatal|error|warn|info|debug`"),
+		text(catLog, "log-level", "LOG_LEVEL", "INFO", "panic, fatal, error, warn, info or debug"),
 		toggle(catLog, "use-json-log,json-log", "USE_JSON_LOG", "log lines are JSON objects"),
 		toggle(catLog, "use-syslog,syslog", "USE_SYSLOG", "log to syslog instead of the standard error"),
-		text(catLog, "syslog-url", "SYSLOG_URL", "udp://127.0.0.1:514", "`URL` of syslog"),
+		text(catLog, "syslog-url", "SYSLOG_URL", "udp://127.0.0.1:514", "URL of syslog"),
 
 		text(catOld, "netmode,network-mode", "NET_MODE", "", "every cluster has both vlan and vxlan networks"),
 		text(catOld, "name,plugin-name", "PLUGIN_NAME", "", "the agents name their docker plugins themselves"),
-		text(catOld, "cluster-store", "", "", "older name of --etcd, with a `URL` such as etcd://10.0.0.1:2379"),
+		text(catOld, "cluster-store", "", "", "older name of --etcd, with a URL such as etcd://10.0.0.1:2379"),
 
-		text(catOther, "run-dir", "RUN_DIR", "/run/contiv", "`DIRECTORY` for netmaster.pid"),
+		text(catOther, "run-dir", "RUN_DIR", "/run/contiv", "directory for netmaster.pid"),
+		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this", Category: catOther},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print which build this is", Category: catOther},
 	}
 }

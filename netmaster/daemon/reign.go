@@ -12,7 +12,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/contiv/contiv/install/version"
-	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/state"
@@ -197,22 +196,6 @@ func (d *daemon) mayLead(ctx context.Context) error {
 		return nil
 	}
 	err = fmt.Errorf("the store has records of schema %q, this netmaster knows up to %d: install a newer one", kv.Value, state.SchemaVersion)
-	d.log.Error(err)
+	d.tooOld.Do(func() { d.log.Error(err) }) // it is asked several times a second
 	return err
-}
-
-// knownAgents tells the objects about agents from what the agents' server knows.
-type knownAgents struct{ server *distribute.Server }
-
-// Acknowledged implements objects.Agents.
-func (k *knownAgents) Acknowledged(revision int64) []string { return k.server.Acknowledged(revision) }
-
-// Connected implements objects.Agents.
-func (k *knownAgents) Connected(host string) bool {
-	for _, status := range k.server.Hosts() {
-		if status.Host == host {
-			return status.Connected
-		}
-	}
-	return false
 }

@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,85 +15,28 @@ import (
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/conformance"
 	"github.com/contiv/contiv/objdb/etcd"
+	"github.com/contiv/contiv/objdb/etcd/etcdtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server is a real etcd process with a data directory of its own.
-type server struct {
-	dir, url, peer string
-	cmd            *exec.Cmd
-}
-
-func newServer(t *testing.T) *server {
+func open(t *testing.T, s *etcdtest.Server, root string) *etcd.Store {
 	t.Helper()
-	s := &server{dir: t.TempDir(), url: freeURL(t), peer: freeURL(t)}
-	s.start(t)
-	t.Cleanup(func() { s.kill(t) })
-	return s
-}
-
-// freeURL names a port that was free a moment ago. etcd cannot be handed a listener.
-func freeURL(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	store, err := etcd.Open(context.Background(), etcd.Config{Endpoints: []string{s.URL}, Root: root})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return "http://" + l.Addr().String()
-}
-
-func (s *server) start(t *testing.T) {
-	t.Helper()
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command("/usr/bin/etcd", "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
-		"--listen-client-urls", s.url, "--advertise-client-urls", s.url,
-		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", "m="+s.peer,
-		"--heartbeat-interval", "20", "--election-timeout", "200")
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *server) kill(t *testing.T) {
-	t.Helper()
-	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Error(err)
-	}
-	_ = s.cmd.Wait() // it was killed
-}
-
-// open gives a client of the server, which may still be starting.
-func (s *server) open(t *testing.T, root string) *etcd.Store {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	for {
-		store, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{s.url}, Root: root})
-		if err == nil {
-			t.Cleanup(func() {
-				if err := store.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			return store
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
 		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
+	})
+	return store
 }
 
-func (s *server) admin(t *testing.T) *clientv3.Client {
+func newAdmin(t *testing.T, s *etcdtest.Server) *clientv3.Client {
 	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.url}, Logger: zap.NewNop()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.URL}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +45,8 @@ func (s *server) admin(t *testing.T) *clientv3.Client {
 }
 
 func TestConformance(t *testing.T) {
-	s := newServer(t)
-	s.open(t, "/warm-up/")
-	admin := s.admin(t)
+	s := etcdtest.New(t)
+	admin := newAdmin(t, s)
 	test := 0
 	conformance.Run(t, func(*testing.T) conformance.Harness {
 		test++
@@ -124,11 +61,11 @@ func TestConformance(t *testing.T) {
 		return conformance.Harness{
 			Open: func(t *testing.T) objdb.Store {
 				t.Helper()
-				return s.open(t, root)
+				return open(t, s, root)
 			},
 			Compact: func(t *testing.T) {
 				t.Helper()
-				s.open(t, root) // so that it runs
+				s.Await(t)
 				now, err := admin.Get(ctx, "any")
 				must(t, err)
 				_, err = admin.Compact(ctx, now.Header.Revision)
@@ -143,8 +80,8 @@ func TestConformance(t *testing.T) {
 					must(t, err)
 				}
 			},
-			Stop:  s.kill,
-			Start: s.start,
+			Stop:  func(t *testing.T) { t.Helper(); s.Kill(t) },
+			Start: func(t *testing.T) { t.Helper(); s.Start(t) },
 			Foreign: func(t *testing.T, n int) {
 				t.Helper()
 				for range n {
@@ -157,7 +94,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOpenOfNothing(t *testing.T) {
-	url := freeURL(t)
+	url := etcdtest.FreeURL(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	_, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{url}})
@@ -170,11 +107,10 @@ func TestOpenOfNothing(t *testing.T) {
 }
 
 func TestOneDeadEndpoint(t *testing.T) {
-	s := newServer(t)
-	s.open(t, "/warm-up/")
+	s := etcdtest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	store, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{freeURL(t), s.url}})
+	store, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{etcdtest.FreeURL(t), s.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,8 +123,8 @@ func TestOneDeadEndpoint(t *testing.T) {
 }
 
 func TestListReadsInPages(t *testing.T) {
-	s := newServer(t)
-	store := s.open(t, "")
+	s := etcdtest.New(t)
+	store := open(t, s, "")
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	const keys = 5200 // one page and a bit
