@@ -20,6 +20,7 @@ import (
 
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/netplugin/mastertest"
 	"github.com/contiv/contiv/netplugin/session"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -43,13 +44,13 @@ func eventually(t *testing.T, what string, condition func() bool) {
 }
 
 // startAgent runs an agent until the test ends or the answered function is called.
-func startAgent(t *testing.T, m *testMaster, s *testSwitch) (*Agent, func()) {
+func startAgent(t *testing.T, m *mastertest.Master, s *testSwitch) (*Agent, func()) {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	a, err := New(Config{
 		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: 1500, Catalog: true,
-		Masters: []string{m.address}, Datapath: s, Log: logrus.NewEntry(log),
+		Masters: []string{m.Address()}, Datapath: s, Log: logrus.NewEntry(log),
 		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Retry: 20 * time.Millisecond},
 		SessionTiming: session.Timing{
 			Ping: 50 * time.Millisecond, Silence: time.Second, Retry: 5 * time.Millisecond, MaxRetry: 20 * time.Millisecond,
@@ -97,7 +98,7 @@ func idOf(container string) protocol.EndpointID {
 }
 
 func TestAttach(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	ctx := t.Context()
 	connected(t, a)
@@ -109,7 +110,7 @@ func TestAttach(t *testing.T) {
 	want := mgmtfn.Attachment{
 		ID: idOf("c1"), Tenant: "default", Network: "net", NetNS: "/run/netns/c1", MAC: "02:02:0a:01:00:01", MTU: 1450,
 		IPv4: netip.MustParsePrefix("10.1.0.1/16"), IPv6: netip.MustParsePrefix("fd00:1::1/64"),
-		Gateway: testNetwork.Gateway, Gateway6: testNetwork.Gateway6,
+		Gateway: mastertest.Network.Gateway, Gateway6: mastertest.Network.Gateway6,
 		HostLink: "hc1", ContainerLink: "eth0", Owner: "test", Notes: map[string]string{"note": "kept"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
@@ -118,8 +119,8 @@ func TestAttach(t *testing.T) {
 	if _, known := s.desired[endpointRef(idOf("c1"))]; !known {
 		t.Error("Attach returned before the switch had the endpoint's record")
 	}
-	if len(m.settled) != 1 || m.settled[0].Wait != protocol.Duration(100*time.Millisecond) {
-		t.Errorf("settle was asked as %+v", m.settled)
+	if settled := m.Settled(); len(settled) != 1 || settled[0].Wait != protocol.Duration(100*time.Millisecond) {
+		t.Errorf("settle was asked as %+v", settled)
 	}
 
 	again, err := a.Attach(ctx, request("c1"))
@@ -138,8 +139,8 @@ func TestAttach(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if ports, removed := s.count(); ports != 0 || removed != 0 || m.count() != 0 {
-		t.Errorf("left over: %d ports, %d removals, %d endpoints", ports, removed, m.count())
+	if ports, removed := s.count(); ports != 0 || removed != 0 || m.Count() != 0 {
+		t.Errorf("left over: %d ports, %d removals, %d endpoints", ports, removed, m.Count())
 	}
 	if _, err := a.Check(ctx, "c1", "eth0"); !errors.Is(err, mgmtfn.ErrNotAttached) {
 		t.Errorf("Check after Detach: %v", err)
@@ -147,7 +148,7 @@ func TestAttach(t *testing.T) {
 }
 
 func TestAttachConflicts(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
 	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
@@ -187,15 +188,15 @@ func TestAttachConflicts(t *testing.T) {
 // TestAttachFails makes each step of an attach fail: nothing may be left, and the next attempt succeeds.
 func TestAttachFails(t *testing.T) {
 	unavailable := protocol.Errorf(protocol.CodeUnavailable, "the store is gone")
-	for name, inject := range map[string]func(*testing.T, *testMaster, *testSwitch) (heal func()){
-		"create is refused": func(_ *testing.T, m *testMaster, _ *testSwitch) func() {
-			return m.failOn(protocol.MethodCreateEndpoint, unavailable)
+	for name, inject := range map[string]func(*testing.T, *mastertest.Master, *testSwitch) (heal func()){
+		"create is refused": func(_ *testing.T, m *mastertest.Master, _ *testSwitch) func() {
+			return m.FailOn(protocol.MethodCreateEndpoint, unavailable)
 		},
-		"port cannot be made": func(_ *testing.T, _ *testMaster, s *testSwitch) func() { return s.failOn("prepare") },
-		"switch never realises it": func(_ *testing.T, _ *testMaster, s *testSwitch) func() {
+		"port cannot be made": func(_ *testing.T, _ *mastertest.Master, s *testSwitch) func() { return s.failOn("prepare") },
+		"switch never realises it": func(_ *testing.T, _ *mastertest.Master, s *testSwitch) func() {
 			return s.failOn("apply")
 		},
-		"switch cannot realise it": func(_ *testing.T, _ *testMaster, s *testSwitch) func() {
+		"switch cannot realise it": func(_ *testing.T, _ *mastertest.Master, s *testSwitch) func() {
 			set := func(list []protocol.NotRealised) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -204,19 +205,19 @@ func TestAttachFails(t *testing.T) {
 			set([]protocol.NotRealised{{Kind: protocol.KindEndpoint, Key: idOf("c1").String(), Reason: "injected"}})
 			return func() { set(nil) }
 		},
-		"port cannot be made and netmaster not be told": func(_ *testing.T, m *testMaster, s *testSwitch) func() {
-			one, other := s.failOn("prepare"), m.failOn(protocol.MethodDeleteEndpoint, unavailable)
+		"port cannot be made and netmaster not be told": func(_ *testing.T, m *mastertest.Master, s *testSwitch) func() {
+			one, other := s.failOn("prepare"), m.FailOn(protocol.MethodDeleteEndpoint, unavailable)
 			return func() { one(); other() }
 		},
-		"attachments cannot be read": func(_ *testing.T, _ *testMaster, s *testSwitch) func() { return s.failOn("list") },
-		"netmaster is away": func(t *testing.T, m *testMaster, _ *testSwitch) func() {
-			m.stop()
-			return func() { m.start(t) }
+		"attachments cannot be read": func(_ *testing.T, _ *mastertest.Master, s *testSwitch) func() { return s.failOn("list") },
+		"netmaster is away": func(t *testing.T, m *mastertest.Master, _ *testSwitch) func() {
+			m.Stop()
+			return func() { m.Start(t) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m, s := startMaster(t), newTestSwitch()
+			m, s := mastertest.New(t, nil), newTestSwitch()
 			a, _ := startAgent(t, m, s)
 			a.timing.Attach = 500 * time.Millisecond
 			connected(t, a)
@@ -236,7 +237,7 @@ func TestAttachFails(t *testing.T) {
 			if err := a.Detach(t.Context(), "c1", "eth0"); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "netmaster has no endpoint", func() bool { return m.count() == 0 })
+			eventually(t, "netmaster has no endpoint", func() bool { return m.Count() == 0 })
 			if _, err := a.Attach(t.Context(), request("c1")); err != nil {
 				t.Errorf("the next attempt: %v", err)
 			}
@@ -246,7 +247,7 @@ func TestAttachFails(t *testing.T) {
 
 // TestCancelledAttach: a runtime that dies half way leaves nothing.
 func TestCancelledAttach(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -263,13 +264,13 @@ func TestCancelledAttach(t *testing.T) {
 	if _, err := a.Attach(ctx, request("c1")); !errors.Is(err, context.Canceled) {
 		t.Errorf("Attach: %v", err)
 	}
-	if ports, removed := s.count(); ports != 0 || removed != 0 || m.count() != 0 {
-		t.Errorf("left over: %d ports, %d removals, %d endpoints", ports, removed, m.count())
+	if ports, removed := s.count(); ports != 0 || removed != 0 || m.Count() != 0 {
+		t.Errorf("left over: %d ports, %d removals, %d endpoints", ports, removed, m.Count())
 	}
 }
 
 func TestDetachWithoutNetmaster(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, stop := startAgent(t, m, s)
 	connected(t, a)
 	for _, container := range []string{"c1", "c2", "c3"} {
@@ -277,7 +278,7 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.stop()
+	m.Stop()
 	eventually(t, "agent notices", func() bool { return a.Ready(t.Context()) != nil })
 	if err := a.Detach(t.Context(), "c1", "eth0"); err != nil {
 		t.Fatal(err)
@@ -312,13 +313,13 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 		t.Errorf("%d removals are remembered, want 2", removed)
 	}
 
-	m.start(t)
+	m.Start(t)
 	connected(t, a)
 	eventually(t, "removals are told and forgotten", func() bool {
 		_, removed := s.count()
-		return removed == 0 && m.count() == 1 && m.has(idOf("c3"))
+		return removed == 0 && m.Count() == 1 && m.Has(idOf("c3"))
 	})
-	registrations := m.registrations()
+	registrations := m.Registrations()
 	last := registrations[len(registrations)-1]
 	if !slices.Equal(last.Removed, []protocol.EndpointID{idOf("c1"), idOf("c2")}) || len(last.Attachments) != 1 {
 		t.Errorf("registered with %+v", last)
@@ -327,13 +328,13 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 
 // TestRemovalToldLater: netmaster is there, but cannot take the removal now.
 func TestRemovalToldLater(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
 	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
 		t.Fatal(err)
 	}
-	heal := m.failOn(protocol.MethodDeleteEndpoint, protocol.Errorf(protocol.CodeUnavailable, "the store is gone"))
+	heal := m.FailOn(protocol.MethodDeleteEndpoint, protocol.Errorf(protocol.CodeUnavailable, "the store is gone"))
 	if err := a.Detach(t.Context(), "c1", "eth0"); err != nil {
 		t.Fatal(err)
 	}
@@ -348,14 +349,14 @@ func TestRemovalToldLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "nothing is left to tell", func() bool { _, removed := s.count(); return removed == 0 })
-	if !m.has(idOf("c1")) {
+	if !m.Has(idOf("c1")) {
 		t.Error("the new endpoint was removed with the old")
 	}
 }
 
 // TestLost: what netmaster gave away while the host was silent is removed before anything is applied.
 func TestLost(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	s.ports[idOf("gone")] = drivers.Attachment{Port: drivers.Port{ID: idOf("gone"), Tenant: "default", Network: "net"}}
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
@@ -369,7 +370,7 @@ func TestLost(t *testing.T) {
 
 // TestRegisterWhileAttaching: an endpoint under way is listed, else netmaster would release it.
 func TestRegisterWhileAttaching(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
 	s.mu.Lock()
@@ -377,16 +378,16 @@ func TestRegisterWhileAttaching(t *testing.T) {
 		if operation != "prepare" {
 			return nil
 		}
-		m.stop()
-		m.start(t)
-		eventually(t, "agent registers again", func() bool { return len(m.registrations()) == 2 })
+		m.Stop()
+		m.Start(t)
+		eventually(t, "agent registers again", func() bool { return len(m.Registrations()) == 2 })
 		return nil
 	}
 	s.mu.Unlock()
 	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
 		t.Fatal(err)
 	}
-	listed := m.registrations()[1].Attachments
+	listed := m.Registrations()[1].Attachments
 	if len(listed) != 1 || listed[0].ID != idOf("c1") || listed[0].IPv4 != netip.MustParseAddr("10.1.0.1") {
 		t.Errorf("listed attachments: %+v", listed)
 	}
@@ -396,28 +397,28 @@ func TestRegisterWhileAttaching(t *testing.T) {
 }
 
 func TestCatalog(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
-	m.stop()
+	m, s := mastertest.New(t, nil), newTestSwitch()
+	m.Stop()
 	a, _ := startAgent(t, m, s)
 	catalog, changed := a.Catalog()
 	if catalog.Complete || len(catalog.Networks) != 0 {
 		t.Errorf("before netmaster: %+v", catalog)
 	}
-	m.start(t)
+	m.Start(t)
 	select {
 	case <-changed:
 	case <-time.After(patience):
 		t.Fatal("the catalog's change was not told")
 	}
 	catalog, _ = a.Catalog()
-	want := mgmtfn.Catalog{Networks: []protocol.Network{testNetwork}, Groups: []protocol.Group{testGroup}, Complete: true}
+	want := mgmtfn.Catalog{Networks: []protocol.Network{mastertest.Network}, Groups: []protocol.Group{mastertest.Group}, Complete: true}
 	if diff := cmp.Diff(want, catalog, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestCluster(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	connected(t, a)
 	ctx := t.Context()
@@ -438,7 +439,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	m.stop()
+	m.Stop()
 	eventually(t, "agent notices", func() bool { return a.Ready(ctx) != nil })
 	_, err = a.ReserveAddress(ctx, protocol.ReserveAddressRequest{Network: "net"})
 	var refused *protocol.Error
@@ -449,7 +450,7 @@ func TestCluster(t *testing.T) {
 
 // TestStorm attaches and detaches at random while netmaster comes and goes; in the end both sides agree.
 func TestStorm(t *testing.T) {
-	m, s := startMaster(t), newTestSwitch()
+	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)
 	a.timing.Connect = patience
 	connected(t, a)
@@ -469,8 +470,8 @@ func TestStorm(t *testing.T) {
 	}
 	for range 3 {
 		eventually(t, "agent is ready", func() bool { return a.Ready(t.Context()) == nil })
-		m.stop()
-		m.start(t)
+		m.Stop()
+		m.Start(t)
 	}
 	workers.Wait()
 	connected(t, a)
@@ -485,12 +486,12 @@ func TestStorm(t *testing.T) {
 	}
 	eventually(t, "netmaster and switch agree", func() bool {
 		ports, removed := s.count()
-		if removed != 0 || ports != m.count() {
+		if removed != 0 || ports != m.Count() {
 			return false
 		}
 		attached, err := a.Attachments(t.Context())
 		for _, one := range attached {
-			if !m.has(one.ID) {
+			if !m.Has(one.ID) {
 				return false
 			}
 		}

@@ -1,4 +1,6 @@
-package agent
+// Package mastertest is a netmaster for tests of the host side: it speaks the protocol on a real socket, has one
+// network and one group, and can be told to fail, to fall silent and to go away.
+package mastertest
 
 import (
 	"context"
@@ -16,14 +18,15 @@ import (
 	"github.com/contiv/contiv/ofnet/protocol/wire"
 )
 
-// testMaster is a netmaster with one network that speaks the protocol on a real socket. Its memory is its store: it
-// survives stop and start.
-type testMaster struct {
+// Master is a netmaster in memory. What it knows survives Stop and Start, as in a store. All methods may be called at
+// once.
+type Master struct {
 	address string
+	listen  func(address string) (net.Listener, error)
 
 	mu        sync.Mutex
 	listener  net.Listener
-	peers     map[*jsonrpc2.Conn]*wire.Stream
+	peers     map[*jsonrpc2.Conn]bool // whether registered
 	serving   sync.WaitGroup
 	revision  int64
 	next      netip.Addr
@@ -32,49 +35,58 @@ type testMaster struct {
 	registers []protocol.RegisterRequest
 	// before, if set, is called before a method runs; an error is the answer. It is called without the lock.
 	before func(method string) error
-	// silent: changes are not streamed.
-	silent bool
 	tokens int
 }
 
+// What there is beside endpoints.
 var (
-	testNetwork = protocol.Network{
+	Network = protocol.Network{
 		Tenant: "default", Name: "net", Type: "data", ID: 1, VRF: 1, Encap: protocol.EncapVXLAN, VNI: 7,
 		Subnet: netip.MustParsePrefix("10.1.0.0/16"), Gateway: netip.MustParseAddr("10.1.255.254"),
 		Subnet6: netip.MustParsePrefix("fd00:1::/64"), Gateway6: netip.MustParseAddr("fd00:1::fe"),
 	}
-	testGroup  = protocol.Group{Tenant: "default", Name: "web", Network: "net", ID: 1}
-	testGlobal = protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450, MTUVLAN: 1500}
+	Group  = protocol.Group{Tenant: "default", Name: "web", Network: "net", ID: 1}
+	Global = protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450, MTUVLAN: 1500}
 )
 
-func startMaster(t *testing.T) *testMaster {
+// New starts a netmaster on a free port of the loopback; it ends with the test. listen makes its socket, nil: net.Listen.
+func New(t *testing.T, listen func(address string) (net.Listener, error)) *Master {
 	t.Helper()
-	m := &testMaster{
+	if listen == nil {
+		listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	m := &Master{
+		address: "127.0.0.1:0", listen: listen,
 		revision: 10, next: netip.MustParseAddr("10.1.0.1"),
 		endpoints: map[protocol.EndpointID]protocol.Record{},
 	}
-	m.start(t)
-	t.Cleanup(m.stop)
+	m.Start(t)
+	t.Cleanup(m.Stop)
 	return m
 }
 
-func (m *testMaster) start(t *testing.T) {
+// Address is the host:port it serves, the same after each Start.
+func (m *Master) Address() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.address
+}
+
+// Start serves again after Stop.
+func (m *Master) Start(t *testing.T) {
 	t.Helper()
-	address := m.address
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := m.listen(m.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.mu.Lock()
-	m.listener, m.address, m.peers = listener, listener.Addr().String(), map[*jsonrpc2.Conn]*wire.Stream{}
+	m.listener, m.address, m.peers = listener, listener.Addr().String(), map[*jsonrpc2.Conn]bool{}
 	m.mu.Unlock()
 	m.serving.Go(func() { m.accept(listener) })
 }
 
-func (m *testMaster) stop() {
+// Stop breaks all connections and refuses new ones.
+func (m *Master) Stop() {
 	m.mu.Lock()
 	_ = m.listener.Close()
 	for peer := range m.peers {
@@ -85,7 +97,7 @@ func (m *testMaster) stop() {
 	m.serving.Wait()
 }
 
-func (m *testMaster) accept(listener net.Listener) {
+func (m *Master) accept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -99,6 +111,7 @@ func (m *testMaster) accept(listener net.Listener) {
 			return
 		}
 		peer := jsonrpc2.NewConn(context.Background(), stream, jsonrpc2.AsyncHandler(handlerFunc(m.handle)))
+		m.peers[peer] = false
 		m.mu.Unlock()
 		m.serving.Go(func() { <-peer.DisconnectNotify() })
 	}
@@ -110,7 +123,7 @@ func (f handlerFunc) Handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc
 	f(ctx, conn, r)
 }
 
-func (m *testMaster) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc2.Request) {
+func (m *Master) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc2.Request) {
 	if r.Notif {
 		return
 	}
@@ -135,7 +148,7 @@ func (m *testMaster) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc
 	}
 }
 
-func (m *testMaster) answer(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (answer any, after func(), err error) {
+func (m *Master) answer(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (answer any, after func(), err error) {
 	switch r.Method {
 	case protocol.MethodRegister:
 		return m.register(conn, r)
@@ -162,16 +175,16 @@ func (m *testMaster) answer(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (answer an
 	case protocol.MethodReleaseAddress, protocol.MethodDeleteNetwork, protocol.MethodProviderEvent:
 		return struct{}{}, nil, nil
 	case protocol.MethodCreateNetwork:
-		return protocol.CreateNetworkReply{Position: m.position(), Records: []protocol.Record{record(testNetwork.Key(), 2, &testNetwork)}}, nil, nil
+		return protocol.CreateNetworkReply{Position: m.position(), Records: []protocol.Record{record(Network.Key(), 2, &Network)}}, nil, nil
 	}
 	return nil, nil, protocol.Errorf(protocol.CodeInvalid, "unknown method %s", r.Method)
 }
 
-func (m *testMaster) position() protocol.Position {
+func (m *Master) position() protocol.Position {
 	return protocol.Position{Store: "store", Revision: m.revision}
 }
 
-func (m *testMaster) register(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (any, func(), error) {
+func (m *Master) register(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (any, func(), error) {
 	var request protocol.RegisterRequest
 	if err := json.Unmarshal(*r.Params, &request); err != nil {
 		return nil, nil, err
@@ -190,7 +203,7 @@ func (m *testMaster) register(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (any, fu
 		if m.peers == nil {
 			return
 		}
-		m.peers[conn] = nil
+		m.peers[conn] = true
 		all := make([]int, protocol.Buckets)
 		for i := range all {
 			all[i] = i
@@ -203,9 +216,9 @@ func (m *testMaster) register(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (any, fu
 	}, nil
 }
 
-func (m *testMaster) base() []protocol.Record {
+func (m *Master) base() []protocol.Record {
 	return []protocol.Record{
-		record("global", 1, &testGlobal), record(testNetwork.Key(), 2, &testNetwork), record(testGroup.Key(), 3, &testGroup),
+		record("global", 1, &Global), record(Network.Key(), 2, &Network), record(Group.Key(), 3, &Group),
 	}
 }
 
@@ -217,12 +230,12 @@ func record(key string, revision int64, body protocol.Body) protocol.Record {
 	return made
 }
 
-func (m *testMaster) create(r *jsonrpc2.Request) (any, func(), error) {
+func (m *Master) create(r *jsonrpc2.Request) (any, func(), error) {
 	var request protocol.CreateEndpointRequest
 	if err := json.Unmarshal(*r.Params, &request); err != nil {
 		return nil, nil, err
 	}
-	if request.Network != "" && request.Network != testNetwork.Name {
+	if request.Network != "" && request.Network != Network.Name {
 		return nil, nil, protocol.Errorf(protocol.CodeNotFound, "network %q of tenant %q does not exist", request.Network, request.Tenant)
 	}
 	existing, again := m.endpoints[request.ID]
@@ -232,7 +245,7 @@ func (m *testMaster) create(r *jsonrpc2.Request) (any, func(), error) {
 		m.next = m.next.Next()
 		mac := four.As4()
 		existing = record(request.ID.String(), m.revision, &protocol.Endpoint{
-			ID: request.ID, Tenant: request.Tenant, Network: testNetwork.Name, Groups: request.Groups, IPv4: four,
+			ID: request.ID, Tenant: request.Tenant, Network: Network.Name, Groups: request.Groups, IPv4: four,
 			IPv6: netip.AddrFrom16([16]byte{0: 0xfd, 3: 1, 15: mac[3]}), Name: request.ContainerName,
 			MAC: fmt.Sprintf("02:02:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3]),
 		})
@@ -242,7 +255,7 @@ func (m *testMaster) create(r *jsonrpc2.Request) (any, func(), error) {
 	return answer, func() { m.stream(existing) }, nil
 }
 
-func (m *testMaster) remove(id protocol.EndpointID) func() {
+func (m *Master) remove(id protocol.EndpointID) func() {
 	existing, ok := m.endpoints[id]
 	if !ok {
 		return func() {}
@@ -254,17 +267,17 @@ func (m *testMaster) remove(id protocol.EndpointID) func() {
 }
 
 // stream sends a change to everybody who is registered.
-func (m *testMaster) stream(records ...protocol.Record) {
-	if m.silent {
-		return
-	}
-	for conn := range m.peers {
+func (m *Master) stream(records ...protocol.Record) {
+	for conn, registered := range m.peers {
+		if !registered {
+			continue
+		}
 		_ = conn.Notify(context.Background(), protocol.MethodChange, protocol.Change{Position: m.position(), Records: records})
 	}
 }
 
-// failOn makes one method fail until the answered function is called.
-func (m *testMaster) failOn(method string, failure error) (heal func()) {
+// FailOn makes one method fail until the answered function is called.
+func (m *Master) FailOn(method string, failure error) (heal func()) {
 	set := func(before func(string) error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -279,21 +292,31 @@ func (m *testMaster) failOn(method string, failure error) (heal func()) {
 	return func() { set(nil) }
 }
 
-func (m *testMaster) has(id protocol.EndpointID) bool {
+// Has tells whether there is such an endpoint.
+func (m *Master) Has(id protocol.EndpointID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, ok := m.endpoints[id]
 	return ok
 }
 
-func (m *testMaster) count() int {
+// Count is how many endpoints there are.
+func (m *Master) Count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.endpoints)
 }
 
-func (m *testMaster) registrations() []protocol.RegisterRequest {
+// Registrations are all that were accepted so far.
+func (m *Master) Registrations() []protocol.RegisterRequest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.registers)
+}
+
+// Settled are the requests to settle so far.
+func (m *Master) Settled() []protocol.SettleRequest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.settled)
 }
