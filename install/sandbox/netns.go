@@ -20,36 +20,49 @@ func netnsPath(name string) string { return filepath.Join(netnsDir, name) }
 
 // inNetNS runs f on a thread that is in the named namespace; processes that f starts are born there.
 func inNetNS(name string, f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, whatever state it is in
+	return onOwnThread(func() error {
 		target, err := netns.GetFromPath(netnsPath(name))
 		if err != nil {
-			result <- fmt.Errorf("opening network namespace %s: %w", name, err)
-			return
+			return fmt.Errorf("opening network namespace %s: %w", name, err)
 		}
 		defer target.Close() //nolint:errcheck // nothing was written
 		if err := netns.Set(target); err != nil {
-			result <- fmt.Errorf("entering network namespace %s: %w", name, err)
-			return
+			return fmt.Errorf("entering network namespace %s: %w", name, err)
 		}
-		result <- f()
-	}()
-	return <-result
+		return f()
+	})
 }
 
 // addNetNS makes a named namespace with its loopback up.
 func addNetNS(name string) error {
+	return onOwnThread(func() error {
+		ns, err := netns.NewNamed(name)
+		if err != nil {
+			return fmt.Errorf("making network namespace %s: %w", name, err)
+		}
+		_ = ns.Close()
+		return setUp("lo")
+	})
+}
+
+// onOwnThread runs f on a thread of its own, which f may take to another network namespace. The thread is brought
+// back: were it the first of the process and left there, /proc/self would show the wrong namespace for good. A thread
+// that cannot be brought back ends with its goroutine.
+func onOwnThread(f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		ns, err := netns.NewNamed(name)
+		home, err := netns.Get()
 		if err != nil {
-			result <- fmt.Errorf("making network namespace %s: %w", name, err)
+			result <- fmt.Errorf("opening the network namespace of this thread: %w", err)
 			return
 		}
-		_ = ns.Close()
-		result <- setUp("lo")
+		defer home.Close() //nolint:errcheck // nothing was written
+		err = f()
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread()
+		}
+		result <- err
 	}()
 	return <-result
 }
