@@ -16,6 +16,9 @@ const catalogWait = 2 * time.Second
 // find completes a selection that names an object and finds its network. It fails if there is none.
 func find(catalog mgmtfn.Catalog, want selection) (target, protocol.Network, error) {
 	if want.tag != "" {
+		if want.network != "" || want.group != "" {
+			return target{}, protocol.Network{}, fmt.Errorf("give either %s or %s and %s", optTag, optNetwork, optGroup)
+		}
 		tagged, err := findTag(catalog, want)
 		if err != nil {
 			return target{}, protocol.Network{}, err
@@ -59,6 +62,15 @@ func findTag(catalog mgmtfn.Catalog, want selection) (selection, error) {
 	return selection{}, fmt.Errorf("no group or network has the tag %s", want.tag)
 }
 
+// sameByTag: a tag means the object that was named otherwise too.
+func sameByTag(catalog mgmtfn.Catalog, options selection, named target) error {
+	tagged, _, err := find(catalog, selection{tenant: options.tenant, tag: options.tag})
+	if err == nil && !tagged.same(named) {
+		err = fmt.Errorf("%s=%s is %s, not %s", optTag, options.tag, tagged, named)
+	}
+	return err
+}
+
 func findNetwork(catalog mgmtfn.Catalog, tenant, name string) (protocol.Network, bool) {
 	for _, network := range catalog.Networks {
 		if network.Tenant == tenant && network.Name == name {
@@ -78,8 +90,8 @@ func findGroup(catalog mgmtfn.Catalog, tenant, name string) (protocol.Group, boo
 }
 
 // await is find, with some patience for what is just being made.
-func await(ctx context.Context, source Cataloger, want selection) (target, protocol.Network, error) {
-	ctx, cancel := context.WithTimeout(ctx, catalogWait)
+func await(ctx context.Context, source Cataloger, want selection, patience time.Duration) (target, protocol.Network, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		catalog, changed := source.Catalog()

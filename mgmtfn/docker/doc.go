@@ -8,6 +8,7 @@
 // label io.contiv.managed=true; only networks with it are ever removed or replaced. A network that a docker user made
 // (docker network create -d contiv) belongs to that user and to that engine: it is not mirrored to other hosts, where
 // `docker network create -d contiv --ipam-driver contiv --ipam-opt network=N --ipam-opt tenant=T NAME` reaches it.
+// Groups on it are mirrored like all groups.
 //
 // # What must be remembered, and where
 //

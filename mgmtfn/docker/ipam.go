@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type ipamDriver struct {
 	pools    *pools
 	reserved *reservations
 	before   *returning
+	patience time.Duration // catalogWait
 	log      *logrus.Entry
 }
 
@@ -67,7 +69,7 @@ func (d *ipamDriver) requestPool(ctx context.Context, req *ipam.RequestPoolReque
 }
 
 func (d *ipamDriver) namedPool(ctx context.Context, options selection, wanted netip.Prefix, v6 bool) (poolID, error) {
-	object, network, err := await(ctx, d.agent, options)
+	object, network, err := await(ctx, d.agent, options, d.patience)
 	if err != nil {
 		return poolID{}, err
 	}
@@ -292,23 +294,38 @@ func (p *pools) released(id poolID) {
 	}
 }
 
-// claim answers and forgets the newest request for a subnet by IPAM options that do not contradict the -o options.
-func (p *pools) claim(subnet netip.Prefix, options selection, now time.Time) (poolID, bool) {
+// claim answers and forgets the request for a subnet whose IPAM options do not contradict the -o options. No request:
+// another IPAM driver was asked. Only requests that contradict, or several that may be meant, are errors; the latter is
+// errSeveralPools if they all name an object.
+func (p *pools) claim(subnet netip.Prefix, options selection, now time.Time) (id poolID, asked bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := len(p.asks) - 1; i >= 0; i-- {
-		ask := p.asks[i]
+	found, several, named := -1, false, true
+	for i, ask := range p.asks {
 		if ask.id.Subnet != subnet || now.Sub(ask.at) > poolAskLife {
 			continue
 		}
 		theirs := selection{tenant: ask.id.Tenant, network: ask.id.Network, group: ask.id.Group}
-		mine := options
-		mine.tag = "" // a tag was looked up for the pool already
-		if _, err := mine.merge(theirs); err != nil {
+		if _, contradiction := options.merge(theirs); contradiction != nil {
+			err = contradiction
 			continue
 		}
-		p.asks = append(p.asks[:i], p.asks[i+1:]...)
-		return ask.id, true
+		several = several || found >= 0 && p.asks[found].id != ask.id
+		named = named && !ask.id.bySubnet()
+		found = i
 	}
-	return poolID{}, false
+	switch {
+	case found < 0:
+		return poolID{}, false, err
+	case several && named:
+		return poolID{}, true, errSeveralPools
+	case several:
+		return poolID{}, true, fmt.Errorf("several docker networks with the subnet %s are being made: try again", subnet)
+	}
+	id = p.asks[found].id
+	p.asks = slices.Delete(p.asks, found, found+1)
+	return id, true, nil
 }
+
+// errSeveralPools: the engine's list will tell what the new docker network stands for.
+var errSeveralPools = errors.New("several docker networks with this subnet are being made")

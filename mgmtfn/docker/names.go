@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -125,8 +124,6 @@ func selectionOf(options map[string]string) selection {
 // names: an object is named, not only a tenant.
 func (s selection) names() bool { return s.network != "" || s.group != "" || s.tag != "" }
 
-var errTagAndName = errors.New("give either contiv-tag or network and group, not both")
-
 // merge joins what -o and --ipam-opt say; they must not contradict each other.
 func (s selection) merge(other selection) (selection, error) {
 	for _, field := range []struct {
@@ -145,9 +142,6 @@ func (s selection) merge(other selection) (selection, error) {
 		case field.their != "" && field.their != *field.mine:
 			return selection{}, fmt.Errorf("-o %s=%s contradicts --ipam-opt %s=%s", field.key, *field.mine, field.key, field.their)
 		}
-	}
-	if s.tag != "" && (s.network != "" || s.group != "") {
-		return selection{}, errTagAndName
 	}
 	return s, nil
 }

@@ -71,14 +71,28 @@ func (d *networkDriver) createNetwork(ctx context.Context, req *network.CreateNe
 		return nil, err
 	}
 	now := time.Now()
-	pool, asked := d.pools.claim(v4.subnet, options, now)
+	pool, asked, err := d.pools.claim(v4.subnet, options, now)
+	if errors.Is(err, errSeveralPools) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	if v6.subnet.IsValid() {
-		d.pools.claim(v6.subnet, options, now)
+		if _, _, err := d.pools.claim(v6.subnet, options, now); err != nil && !errors.Is(err, errSeveralPools) {
+			return nil, err
+		}
 	}
 	bound := binding{bySubnet: !asked || pool.bySubnet(), subnets: v4.and(v6), since: now, internal: isInternal(req.Options)}
 	switch {
 	case asked && !pool.bySubnet():
 		bound.target = pool.target
+		if options.tag != "" {
+			catalog, _ := d.agent.Catalog()
+			if err := sameByTag(catalog, options, bound.target); err != nil {
+				return nil, err
+			}
+		}
 	default:
 		bound.poolTenant = pool.Tenant
 		if options.tenant == "" {
@@ -105,6 +119,9 @@ func (d *networkDriver) useOrMake(ctx context.Context, id string, options select
 		case err != nil && !catalog.Complete:
 			return target{}, fmt.Errorf("%w, as far as is known: netmaster has not told everything yet", err)
 		}
+	}
+	if !v4.subnet.IsValid() || v4.subnet.Bits() == 0 {
+		return target{}, errors.New("a docker network of driver contiv needs an IPv4 subnet: give --subnet")
 	}
 	object := options.target()
 	if object.Network == "" {

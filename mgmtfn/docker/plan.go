@@ -122,8 +122,10 @@ func bind(one network.Inspect, catalog mgmtfn.Catalog, now time.Time) binding {
 	}
 	bound.target = object.target()
 	switch {
-	case object.tag != "":
+	case object.tag != "" && object.network == "" && object.group == "":
 		bound.target, _, bound.problem = find(catalog, object)
+	case object.tag != "":
+		bound.problem = sameByTag(catalog, object, bound.target)
 	case !object.names():
 		bound.Network = ownName(one.ID)
 	case object.network == "":

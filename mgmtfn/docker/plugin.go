@@ -97,7 +97,7 @@ func New(config Config) (*Plugin, error) {
 	p.people = newContainers(config.Agent)
 	asked, reserved := &pools{}, newReservations()
 	p.handler = &networkDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before}
-	p.ipam = &ipamDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before, log: config.Log}
+	p.ipam = &ipamDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before, patience: catalogWait, log: config.Log}
 	return p, nil
 }
 
