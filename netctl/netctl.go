@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -170,7 +171,11 @@ func (p *program) badFlags(c *cli.Context, err error, _ bool) error {
 // arguments returns the words of the command line if they are as many as named.
 func (p *program) arguments(c *cli.Context, names ...string) ([]string, error) {
 	if c.NArg() != len(names) {
-		return nil, p.usage(c, "%q takes %d arguments %v, got %d", c.Command.HelpName, len(names), names, c.NArg())
+		wanted := "no words"
+		if len(names) > 0 {
+			wanted = strings.Join(names, " and ")
+		}
+		return nil, p.usage(c, "%q takes %s, got %q", c.Command.HelpName, wanted, c.Args().Slice())
 	}
 	return c.Args().Slice(), nil
 }

@@ -1,0 +1,167 @@
+package netctl
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/api"
+	"github.com/contiv/contiv/netmaster/distribute"
+	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/netmaster/objects"
+	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/memory"
+	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/state"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into testdata")
+
+// TestScripts runs every script of testdata against a netmaster of its own and compares what is printed. A line
+// "$ netctl ..." is a command; "+ endpoint HOST CONTAINER TENANT NETWORK [GROUP]" plugs something in; lines with # are
+// comments; the rest is output, with the exit status at the end unless it is 0.
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, name := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := startStage(t).play(string(want))
+			if *update {
+				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		})
+	}
+}
+
+// stage is a netmaster on a store in memory, and a netctl that talks to it.
+type stage struct {
+	t       *testing.T
+	objects *objects.Objects
+	program *program
+	url     string
+}
+
+type nobody struct{}
+
+func (nobody) Hosts() []distribute.HostStatus { return nil }
+func (nobody) Leader() (string, bool)         { return "192.0.2.1:9999", true }
+func (nobody) LocalAddress() string           { return "192.0.2.1:9999" }
+func (nobody) Masters() []string              { return nil }
+
+func startStage(t *testing.T) *stage {
+	t.Helper()
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	log := logrus.NewEntry(quiet)
+	store := memory.New()
+	t.Cleanup(func() { _ = store.Close() })
+	revision, err := store.Commit(t.Context(), objdb.Txn{Then: []objdb.Op{objdb.Put("lead", nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence := func() (objdb.Compare, bool) { return objdb.Unchanged("lead", revision), true }
+	book, err := ledger.Open(t.Context(), store, fence, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(book.Close)
+	own := objects.New(book, objects.Options{}, log)
+	if _, err := own.Seed(t.Context(), &state.Global{FwdMode: state.ForwardBridge}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(api.Handler(api.Options{
+		Reader: book, Changes: api.ChangesOf(own), Agents: nobody{}, Cluster: nobody{}, Mode: "docker", Log: log,
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("NETMASTER", server.URL)
+	t.Setenv("HOME", t.TempDir())
+	return &stage{t: t, objects: own, url: server.URL}
+}
+
+// play runs a script and returns it with the output there is now.
+func (s *stage) play(script string) string {
+	s.t.Helper()
+	var out strings.Builder
+	for line := range strings.Lines(script) {
+		switch {
+		case strings.HasPrefix(line, "$ netctl"):
+			out.WriteString(line)
+			output, status := s.netctl(words(strings.TrimSpace(line[2:]))...)
+			out.WriteString(strings.NewReplacer(s.url, "http://NETMASTER", version.Get().String(), "VERSION LINES").Replace(output))
+			if status != 0 {
+				fmt.Fprintf(&out, "[exit %d]\n", status)
+			}
+			out.WriteString("\n")
+		case strings.HasPrefix(line, "+ endpoint "):
+			out.WriteString(line + "\n")
+			s.plug(strings.Fields(line)[2:])
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// words splits a command line; parts in double quotes stay together.
+func words(line string) []string {
+	var out []string
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			out = append(out, part)
+			continue
+		}
+		out = append(out, strings.Fields(part)...)
+	}
+	return out
+}
+
+// netctl runs a command with output and errors in one stream, as on a terminal.
+func (s *stage) netctl(args ...string) (string, int) {
+	s.t.Helper()
+	var out bytes.Buffer
+	p := s.program
+	if p == nil {
+		p = &program{resolves: func(context.Context, string) bool { return false }}
+	}
+	p.stdout, p.stderr = &out, &out
+	status := p.run(s.t.Context(), args)
+	return out.String(), status
+}
+
+func (s *stage) plug(what []string) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	if _, err := s.objects.RegisterHost(ctx, &protocol.RegisterRequest{Host: what[0], MTU: 1500}); err != nil {
+		s.t.Fatal(err)
+	}
+	_, _, err := s.objects.CreateEndpoint(ctx, &protocol.CreateEndpointRequest{
+		ID:     protocol.EndpointID{Host: what[0], ContainerID: what[1], IfName: "eth0"},
+		Tenant: what[2], Network: what[3], Groups: what[4:], ContainerName: "web-" + what[1],
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
