@@ -33,15 +33,25 @@ type Key struct {
 func (f *Flow) Key() Key { return Key{f.Table, f.Priority, f.Match} }
 
 // String writes the key as String of a flow does.
-func (k Key) String() string {
-	parts := []string{}
+func (k Key) String() string { return k.text("") }
+
+// text puts what a flow has between its table and its priority in there. As in ovs-ofctl, table 0 and the default
+// priority are not written.
+func (k Key) text(between string) string {
+	var b strings.Builder
+	if k.Table != 0 {
+		fmt.Fprintf(&b, "table=%d, ", k.Table)
+	}
+	b.WriteString(between)
+	match := k.Match.String()
 	if k.Priority != defaultPriority {
-		parts = append(parts, fmt.Sprintf("priority=%d", k.Priority))
+		fmt.Fprintf(&b, "priority=%d", k.Priority)
+		if match != "" {
+			b.WriteByte(',')
+		}
 	}
-	if match := k.Match.String(); match != "" {
-		parts = append(parts, match)
-	}
-	return fmt.Sprintf("table=%d, %s", k.Table, strings.Join(parts, ","))
+	b.WriteString(match)
+	return b.String()
 }
 
 // Compare orders keys by table, falling priority and match.
@@ -64,19 +74,14 @@ func (f *Flow) String() string {
 	if f.Cookie != 0 {
 		fmt.Fprintf(&b, "cookie=%#x, ", f.Cookie)
 	}
-	key := f.Key().String()
-	if f.IdleTimeout != 0 || f.HardTimeout != 0 {
-		table, rest, _ := strings.Cut(key, ", ")
-		b.WriteString(table + ", ")
-		if f.IdleTimeout != 0 {
-			fmt.Fprintf(&b, "idle_timeout=%d, ", f.IdleTimeout)
-		}
-		if f.HardTimeout != 0 {
-			fmt.Fprintf(&b, "hard_timeout=%d, ", f.HardTimeout)
-		}
-		key = rest
+	timeouts := ""
+	if f.IdleTimeout != 0 {
+		timeouts += fmt.Sprintf("idle_timeout=%d, ", f.IdleTimeout)
 	}
-	b.WriteString(key)
+	if f.HardTimeout != 0 {
+		timeouts += fmt.Sprintf("hard_timeout=%d, ", f.HardTimeout)
+	}
+	b.WriteString(f.Key().text(timeouts))
 	b.WriteString(" actions=")
 	b.WriteString(f.instructionText())
 	return b.String()

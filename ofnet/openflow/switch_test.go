@@ -27,6 +27,8 @@ var (
 func everything() []Flow {
 	icmp6 := []Term{EthType(EtherIPv6), IPProto(ProtoICMPv6)}
 	return []Flow{
+		{Table: 0, Priority: 3, Cookie: 4, IdleTimeout: 9, Match: NewMatch(InPort(7))},
+		{Table: 0, Priority: 2},
 		{Table: 1, Priority: 100},
 		{Table: 1, Priority: 101, Goto: 7, Cookie: 0x1234},
 		{Table: 1, Priority: 102, IdleTimeout: 9, HardTimeout: 8, Cookie: 1, Match: NewMatch(InPort(5)), Actions: Do(OutputIn())},

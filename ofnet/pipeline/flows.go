@@ -194,7 +194,8 @@ func (v *view) remoteFlows(u *unit, e *endpoint) {
 		accept(isIP6, of.IPSrcAddr(e.ip6))
 		accept(isIP6, of.IPSrcAddr(e.linkLocal()))
 	}
-	u.add(e.cookie, tableMACDest, 100, of.NewMatch(fromLocal, bd, of.EthDst(e.mac)),
+	// The switch never sends a packet out of the port it came in through: from a peer to a peer, this drops.
+	u.add(e.cookie, tableMACDest, 100, of.NewMatch(bd, of.EthDst(e.mac)),
 		of.Do(of.SetTunID(uint64(e.network.VNI)), of.SetTunDst(e.vtep), regOutPort.Load(v.TunnelPort)), tableOutput)
 }
 
