@@ -13,7 +13,7 @@ func main() {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "-version", "--version":
-			fmt.Println(version.Get())
+			fmt.Fprintln(os.Stdout, version.Get())
 		default:
 			fmt.Fprintln(os.Stderr, "contivk8s is called by container runtimes, through the environment and standard input; the only flag is -version")
 			os.Exit(2)

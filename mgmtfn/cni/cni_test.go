@@ -165,28 +165,31 @@ func TestTool(t *testing.T) {
 	}
 }
 
+// ipIn runs ip in the container's namespace.
+type ipIn func(args ...string)
+
 func TestCheckFindsDamage(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, ns string, agent *testAgent){
-		"address lost": func(t *testing.T, ns string, _ *testAgent) {
-			inside(t, ns, "addr", "flush", "dev", "eth0", "scope", "global")
+	for name, damage := range map[string]func(in ipIn, ns string, agent *testAgent){
+		"address lost": func(in ipIn, _ string, _ *testAgent) {
+			in("addr", "flush", "dev", "eth0", "scope", "global")
 		},
-		"IPv6 lost": func(t *testing.T, ns string, _ *testAgent) {
-			inside(t, ns, "addr", "del", "fd00:1::3/64", "dev", "eth0")
+		"IPv6 lost": func(in ipIn, _ string, _ *testAgent) {
+			in("addr", "del", "fd00:1::3/64", "dev", "eth0")
 		},
-		"route lost": func(t *testing.T, ns string, _ *testAgent) { inside(t, ns, "route", "del", "default") },
-		"other route": func(t *testing.T, ns string, _ *testAgent) {
-			inside(t, ns, "route", "replace", "default", "via", "10.1.2.9")
+		"route lost": func(in ipIn, _ string, _ *testAgent) { in("route", "del", "default") },
+		"other route": func(in ipIn, _ string, _ *testAgent) {
+			in("route", "replace", "default", "via", "10.1.2.9")
 		},
-		"link down": func(t *testing.T, ns string, _ *testAgent) { inside(t, ns, "link", "set", "eth0", "down") },
-		"link renamed": func(t *testing.T, ns string, _ *testAgent) {
-			inside(t, ns, "link", "set", "eth0", "down", "name", "eth1")
+		"link down": func(in ipIn, _ string, _ *testAgent) { in("link", "set", "eth0", "down") },
+		"link renamed": func(in ipIn, _ string, _ *testAgent) {
+			in("link", "set", "eth0", "down", "name", "eth1")
 		},
-		"link deleted": func(t *testing.T, ns string, _ *testAgent) { inside(t, ns, "link", "del", "eth0") },
-		"other MAC": func(t *testing.T, ns string, _ *testAgent) {
-			inside(t, ns, "link", "set", "eth0", "address", "02:00:00:00:00:01")
+		"link deleted": func(in ipIn, _ string, _ *testAgent) { in("link", "del", "eth0") },
+		"other MAC": func(in ipIn, _ string, _ *testAgent) {
+			in("link", "set", "eth0", "address", "02:00:00:00:00:01")
 		},
-		"namespace new": func(t *testing.T, ns string, _ *testAgent) { deleteNetNS(t, ns) },
-		"not attached":  func(_ *testing.T, _ string, agent *testAgent) { agent.set(func(a *testAgent) { clear(a.attached) }) },
+		"namespace gone": func(_ ipIn, ns string, _ *testAgent) { _ = exec.Command("ip", "netns", "del", filepath.Base(ns)).Run() },
+		"not attached":   func(_ ipIn, _ string, agent *testAgent) { agent.set(func(a *testAgent) { clear(a.attached) }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,7 +205,7 @@ func TestCheckFindsDamage(t *testing.T) {
 				t.Fatalf("CHECK after ADD: %s", out)
 			}
 			links := agent.attached
-			damage(t, ns, agent)
+			damage(func(args ...string) { inside(t, ns, args...) }, ns, agent)
 			out, status := call(t, config, append(env, "CNI_COMMAND=CHECK")...)
 			var failure types.Error
 			if status != 1 || json.Unmarshal([]byte(out), &failure) != nil ||
@@ -309,7 +312,7 @@ func TestErrors(t *testing.T) {
 		{name: "CHECK in an old version", config: `{"cniVersion":"0.3.1","name":"n"}`, env: env("CHECK")},
 		{name: "CHECK without prevResult", config: with(""), env: env("CHECK")},
 		{name: "prevResult of another shape", config: with(`,"prevResult":{"cniVersion":"1.1.0","ips":7}`), env: env("ADD")},
-		{name: "misspelt key", config: with(`,"netwrok":"web"`), env: env("ADD")},
+		{name: "misspelt key", config: with(`,"net":"web"`), env: env("ADD")},
 		{name: "key of the wrong type", config: with(`,"network":7`), env: env("ADD")},
 		{name: "ipam", config: with(`,"ipam":{"type":"host-local"}`), env: env("ADD")},
 		{name: "ipMasq", config: with(`,"ipMasq":true`), env: env("ADD")},
@@ -413,7 +416,7 @@ func TestOriginalPlugin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer answer.Body.Close()
+		defer func() { _ = answer.Body.Close() }()
 		var members map[string]any
 		if err := json.NewDecoder(answer.Body).Decode(&members); err != nil {
 			t.Fatal(err)
@@ -466,7 +469,7 @@ func TestListen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	if info, err := os.Stat(stale); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the socket: %v, %v", info.Mode(), err)
 	}

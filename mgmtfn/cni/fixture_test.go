@@ -31,28 +31,22 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
-	os.Exit(testMain(m))
-}
-
-func testMain(m *testing.M) int {
 	var err error
 	if binDir, err = os.MkdirTemp("", "contiv-cni-test-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		panic(err)
 	}
-	defer os.RemoveAll(binDir)
+	defer func() { _ = os.RemoveAll(binDir) }()
 	build := exec.Command("go", "build", "-o", binDir,
 		"github.com/contiv/contiv/cmd/contivk8s", "github.com/containernetworking/cni/cnitool")
 	if output, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the plugin: %v\n%s", err, output)
-		return 1
+		panic(fmt.Sprintf("building the plugin: %v\n%s", err, output))
 	}
-	status := m.Run()
-	if err := goleak.Find(); err != nil && status == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if m.Run() != 0 {
+		return
 	}
-	return status
+	if err := goleak.Find(); err != nil {
+		panic(err)
+	}
 }
 
 // testAgent attaches with plain veth pairs, so that links can be looked at, and keeps what it was asked.
@@ -112,7 +106,7 @@ func plugIn(made *mgmtfn.Attachment) error {
 	if err != nil {
 		return err
 	}
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 	mac, _ := net.ParseMAC(made.MAC)
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: made.HostLink}, PeerName: made.ContainerLink, PeerNamespace: netlink.NsFd(target),
@@ -268,13 +262,12 @@ func deleteNetNS(t *testing.T, path string) {
 }
 
 // inside runs ip in a namespace.
-func inside(t *testing.T, path string, args ...string) string {
+func inside(t *testing.T, path string, args ...string) {
 	t.Helper()
 	output, err := exec.Command("ip", append([]string{"-n", filepath.Base(path)}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ip -n %s %s: %v: %s", path, strings.Join(args, " "), err, output)
 	}
-	return string(output)
 }
 
 // call runs contivk8s as a runtime does.

@@ -41,7 +41,7 @@ func inNetNS(path string, do func(*netlink.Handle) error) error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	links, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return types.NewError(types.ErrInvalidEnvironmentVariables,

@@ -211,6 +211,7 @@ func TestAttachFails(t *testing.T) {
 		},
 		"attachments cannot be read": func(_ *testing.T, _ *mastertest.Master, s *testSwitch) func() { return s.failOn("list") },
 		"netmaster is away": func(t *testing.T, m *mastertest.Master, _ *testSwitch) func() {
+			t.Helper()
 			m.Stop()
 			return func() { m.Start(t) }
 		},

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -152,8 +153,8 @@ func withPort(master string, port int) (string, error) {
 	if number, err := strconv.Atoi(given); err != nil || number < 1 || number > 65535 {
 		return "", fmt.Errorf("port %q is not between 1 and 65535", given)
 	}
-	if host == "" || strings.ContainsAny(host, ":/ ") {
-		return "", fmt.Errorf("give HOST or HOST:PORT")
+	if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.ContainsAny(host, ":/ ")) {
+		return "", errors.New("give HOST or HOST:PORT")
 	}
 	return net.JoinHostPort(host, given), nil
 }

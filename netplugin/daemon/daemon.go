@@ -19,6 +19,7 @@ import (
 	"github.com/contiv/contiv/drivers/ovs"
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/mgmtfn/cni"
+	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
 )
 
@@ -101,7 +102,7 @@ func openSwitch(ctx context.Context, conf *config, log *logrus.Entry) (drivers.D
 	ctx, cancel := context.WithTimeout(ctx, switchTimeout)
 	defer cancel()
 	dp, err := ovs.New(ctx, ovs.Config{
-		RunDir: conf.ovsRunDir, DatapathType: conf.datapathType, VXLANPort: conf.vxlanPort, Log: log,
+		Host: conf.host, RunDir: conf.ovsRunDir, DatapathType: conf.datapathType, VXLANPort: conf.vxlanPort, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the switch: %w", err)
@@ -120,21 +121,27 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 	if err != nil {
 		return err
 	}
+	var engine *docker.Plugin
+	if conf.mode == modeDocker {
+		if engine, err = newDocker(conf, host, log); err != nil {
+			return err
+		}
+	}
 	plugins, err := cni.Listen(conf.cniSocket)
 	if err != nil {
 		return err
 	}
-	defer plugins.Close()
+	defer func() { _ = plugins.Close() }() // Serve did, unless something else failed before
 	group, ctx := errgroup.WithContext(ctx)
 	if conf.inspectAddress != "" {
 		listener, err := listenREST(conf.inspectAddress, conf.tls)
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serveREST(ctx, listener, restHandler(host)) })
+		group.Go(func() error { return serveREST(ctx, listener, restHandler(host, engine)) })
 	}
-	if conf.mode == modeDocker {
-		group.Go(func() error { return serveDocker(ctx, conf, host, log) })
+	if engine != nil {
+		group.Go(func() error { return serveDocker(ctx, engine) })
 	}
 	group.Go(func() error { return cni.New(host, log).Serve(ctx, plugins) })
 	group.Go(func() error { return host.Run(ctx) })

@@ -2,7 +2,7 @@ package daemon
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"github.com/sirupsen/logrus"
 
@@ -10,9 +10,21 @@ import (
 	"github.com/contiv/contiv/netplugin/agent"
 )
 
-var _ docker.Agent = (*agent.Agent)(nil)
+// newDocker makes the front end of a docker engine.
+func newDocker(conf *config, host *agent.Agent, log *logrus.Entry) (*docker.Plugin, error) {
+	plugin, err := docker.New(docker.Config{
+		Agent: host, Host: conf.host, PluginDir: conf.dockerPluginDir, DockerHost: conf.dockerHost, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flagDockerHost, conf.dockerHost, err)
+	}
+	return plugin, nil
+}
 
-// serveDocker serves the plugins of a docker engine until ctx ends.
-func serveDocker(context.Context, *config, *agent.Agent, *logrus.Entry) error {
-	return errors.New("docker mode is not available yet")
+// serveDocker serves the engine's plugin sockets until ctx ends.
+func serveDocker(ctx context.Context, plugin *docker.Plugin) error {
+	if err := plugin.Run(ctx); err != nil {
+		return fmt.Errorf("serving docker: %w", err)
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
 )
 
@@ -27,8 +28,14 @@ type inspector interface {
 // requestTimeout bounds one request of the REST server.
 const requestTimeout = 20 * time.Second
 
-// restHandler answers the agent's debug requests.
-func restHandler(host inspector) http.Handler {
+// inspection is what GET /inspect/driver answers.
+type inspection struct {
+	agent.Status
+	Docker *docker.Status `json:"docker,omitempty"` // with --mode docker
+}
+
+// restHandler answers the agent's debug requests. engine is nil unless there is one.
+func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /inspect/driver", func(w http.ResponseWriter, r *http.Request) {
 		status, err := host.Status(r.Context())
@@ -36,7 +43,12 @@ func restHandler(host inspector) http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		writeJSON(w, http.StatusOK, status)
+		answer := inspection{Status: status}
+		if engine != nil {
+			seen := engine.Status()
+			answer.Docker = &seen
+		}
+		writeJSON(w, http.StatusOK, answer)
 	})
 	// Services come later; clients of the original expect an object.
 	mux.HandleFunc("GET /svcstats", func(w http.ResponseWriter, _ *http.Request) {

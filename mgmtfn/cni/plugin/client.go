@@ -41,7 +41,7 @@ func post(ctx context.Context, socket string, request Request) (*Reply, error) {
 	if err != nil {
 		return nil, fmt.Errorf("calling netplugin at %s: %w", socket, err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxReply))
 	if err != nil {
 		return nil, fmt.Errorf("calling netplugin at %s: %w", socket, err)

@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/netplugin/agent"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// testHost is an agent with two attachments.
+type testHost struct {
+	detached []string
+	notReady error
+}
+
+func (h *testHost) Status(context.Context) (agent.Status, error) {
+	return agent.Status{Host: "host1"}, nil
+}
+func (h *testHost) Ready(context.Context) error { return h.notReady }
+func (h *testHost) Attachments(context.Context) ([]mgmtfn.Attachment, error) {
+	id := protocol.EndpointID{Host: "host1", ContainerID: "c1", IfName: "eth0"}
+	other := id
+	other.IfName = "eth1"
+	return []mgmtfn.Attachment{{ID: id, Tenant: "blue", Network: "web"}, {ID: other, Tenant: "blue", Network: "db"}}, nil
+}
+func (h *testHost) Detach(_ context.Context, containerID, ifName string) error {
+	h.detached = append(h.detached, containerID+"/"+ifName)
+	return nil
+}
+
+func TestREST(t *testing.T) {
+	host := &testHost{}
+	server := httptest.NewServer(restHandler(host, nil))
+	defer server.Close()
+	ask := func(method, path string) (int, string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	host.notReady = &mgmtfn.NotReady{Reason: "netmaster cannot be reached"}
+	for _, one := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/inspect/driver", 200, `"host": "host1"`},
+		{"GET", "/svcstats", 200, "{}"},
+		{"GET", "/version", 200, `"GitCommit"`},
+		{"GET", "/healthz", 200, `"ok"`},
+		{"GET", "/readyz", 503, "netmaster cannot be reached"},
+		{"POST", "/inspect/driver", 405, ""},
+		{"GET", "/nothing", 404, ""},
+		{"DELETE", "/debug/reclaimEndpoint/c2", 404, "GET /inspect/driver"},
+		{"DELETE", "/debug/reclaimEndpoint/", 404, ""},
+		{"DELETE", "/debug/reclaimEndpoint/c1", 204, ""},
+		{"DELETE", "/debug/reclaimEndpoint/c1/eth1", 204, ""},
+		{"DELETE", "/debug/reclaimEndpoint/host1/c1/eth0", 204, ""},
+		{"DELETE", "/debug/reclaimEndpoint/web.blue-c1", 204, ""},
+	} {
+		status, body := ask(one.method, one.path)
+		if status != one.status || !strings.Contains(body, one.body) {
+			t.Errorf("%s %s: status %d, %s", one.method, one.path, status, body)
+		}
+	}
+	want := []string{"c1/eth0", "c1/eth1", "c1/eth1", "c1/eth0", "c1/eth0"}
+	if !slices.Equal(host.detached, want) {
+		t.Errorf("detached %q, want %q", host.detached, want)
+	}
+}
