@@ -80,7 +80,7 @@ type listeners struct{ external, internal, rpc net.Listener }
 
 func open(ctx context.Context, cfg Config, log *logrus.Entry) (*daemon, error) {
 	d := &daemon{cfg: cfg, log: log, roster: newRoster()}
-	for _, step := range []func(context.Context) error{d.writePID, d.listen, d.openStore, d.assemble} {
+	for _, step := range []func(context.Context) error{d.listen, d.openStore, d.writePID, d.assemble} {
 		if err := step(ctx); err != nil {
 			d.close()
 			return nil, err

@@ -23,32 +23,32 @@ type Server struct {
 }
 
 // New starts a server and waits until it serves.
-func New(t testing.TB) *Server {
-	t.Helper()
-	s := &Server{dir: t.TempDir(), URL: FreeURL(t), peer: FreeURL(t)}
-	s.Start(t)
-	t.Cleanup(func() { s.Kill(t) })
-	s.Await(t)
+func New(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{dir: tb.TempDir(), URL: FreeURL(tb), peer: FreeURL(tb)}
+	s.Start(tb)
+	tb.Cleanup(func() { s.Kill(tb) })
+	s.Await(tb)
 	return s
 }
 
 // FreeURL names a port of loopback that was free a moment ago: etcd cannot be handed a listener.
-func FreeURL(t testing.TB) string {
-	t.Helper()
+func FreeURL(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	return "http://" + l.Addr().String()
 }
 
 // Start starts the process, again after Kill with the data it had. It does not wait.
-func (s *Server) Start(t testing.TB) {
-	t.Helper()
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
 	s.cmd = exec.Command("/usr/bin/etcd", "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
@@ -58,22 +58,22 @@ func (s *Server) Start(t testing.TB) {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("starting etcd (package etcd-server): %v", err)
+		tb.Fatalf("starting etcd (package etcd-server): %v", err)
 	}
 }
 
 // Kill ends the process with SIGKILL; one that has ended is no error.
-func (s *Server) Kill(t testing.TB) {
-	t.Helper()
+func (s *Server) Kill(tb testing.TB) {
+	tb.Helper()
 	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Error(err)
+		tb.Error(err)
 	}
 	_ = s.cmd.Wait() // it was killed
 }
 
 // Await waits until the server serves.
-func (s *Server) Await(t testing.TB) {
-	t.Helper()
+func (s *Server) Await(tb testing.TB) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -82,7 +82,7 @@ func (s *Server) Await(t testing.TB) {
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/health", nil)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if response, err := client.Do(request); err == nil {
 			_ = response.Body.Close()
@@ -93,7 +93,7 @@ func (s *Server) Await(t testing.TB) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("etcd does not serve; its log is %s/log", s.dir)
+			tb.Fatalf("etcd does not serve; its log is %s/log", s.dir)
 		}
 	}
 }
