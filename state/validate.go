@@ -73,7 +73,7 @@ func (g *Global) SetDefaults() {
 	})
 }
 
-// Inherit fills fields that were left out with those of the other object.
+// Inherit fills fields that were left out with those of the other object, also those that this version does not know.
 func (g *Global) Inherit(from *Global) {
 	for _, f := range []struct {
 		to   *string
@@ -86,6 +86,9 @@ func (g *Global) Inherit(from *Global) {
 		if *f.to == "" {
 			*f.to = f.from
 		}
+	}
+	if g.unknown == nil {
+		g.unknown = from.unknown
 	}
 }
 
