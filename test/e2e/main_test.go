@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,6 +124,27 @@ func (c *cluster) refused(words []string, args ...string) {
 			c.t.Errorf("netctl %s: no %q in the message: %s", strings.Join(args, " "), word, output)
 		}
 	}
+}
+
+// rest makes a request of netmaster's REST API and gives status and body.
+func (c *cluster) rest(method, path, body string) (int, string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, c.URL()+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer response.Body.Close() //nolint:errcheck // only read
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return response.StatusCode, string(answer)
 }
 
 // run starts a workload.

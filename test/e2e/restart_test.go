@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -32,7 +33,10 @@ func (c *cluster) probing(a, b string, addr netip.Addr, disturb func()) probe.Re
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	around := func() { <-time.After(300 * time.Millisecond) } // undisturbed probes on both sides
+	around()
 	disturb()
+	around()
 	result := p.Stop()
 	c.t.Logf("%s: %v", c.t.Name(), result)
 	return result
@@ -164,8 +168,11 @@ func TestStoreAway(t *testing.T) {
 	result := c.probing(a, b, addr, func() {
 		c.must(c.Kill(sandbox.Store, 1))
 		stopped := time.Now()
-		c.refused([]string{"503", "store"}, "net", "create", "--subnet=10.1.3.0/24", "m")
-		c.refused([]string{"store"}, "net", "ls")
+		c.refused([]string{"store unavailable"}, "net", "create", "--subnet=10.1.3.0/24", "m")
+		c.refused([]string{"store unavailable"}, "net", "ls")
+		if status, body := c.rest(http.MethodGet, "/api/v1/networks/", ""); status != http.StatusServiceUnavailable {
+			t.Errorf("list without a store: %d %s", status, body)
+		}
 		if left := 10*time.Second - time.Since(stopped); left > 0 {
 			<-time.After(left)
 		}

@@ -412,3 +412,5 @@ func eventually(t testing.TB, what string, condition func() bool) {
 		<-tick.C
 	}
 }
+
+func refOf(r distribute.ScopedRecord) index.Ref { return index.Ref{Kind: r.Kind, Key: r.Key} }
