@@ -28,6 +28,7 @@ type flight struct {
 	compares map[string]int64
 	writes   map[string]write
 	order    []string
+	arrivals []arrival // what the model gets, set when the exact revision is known
 
 	done     chan struct{} // closed at the end; then the rest may be read
 	revision int64
@@ -184,7 +185,10 @@ func (l *Ledger) fly(f *flight) {
 	txn, err := f.encode()
 	if err == nil {
 		f.revision, err = l.store.Commit(l.ctx, txn)
-		if err != nil && !isClear(err) {
+		switch {
+		case err == nil:
+			f.arrivals = arrivalsOf(txn, f.revision)
+		case !isClear(err):
 			f.revision, err = l.resolve(txn, err)
 		}
 	}
@@ -193,9 +197,19 @@ func (l *Ledger) fly(f *flight) {
 	f.err = err
 	if err == nil && f.revision > l.model.revision {
 		l.landed = append(l.landed, f)
+		l.applyLanded()
 		return
 	}
 	l.end(f)
+}
+
+// arrivalsOf is what a watch would tell of a transaction.
+func arrivalsOf(txn objdb.Txn, revision int64) []arrival {
+	out := make([]arrival, 0, len(txn.Then))
+	for _, op := range txn.Then {
+		out = append(out, arrive(objdb.Event{KV: objdb.KV{Key: op.Key, Value: op.Value, Revision: revision}, Deleted: op.Delete}))
+	}
+	return out
 }
 
 // isClear tells whether the error of a Commit leaves no doubt that nothing was written.

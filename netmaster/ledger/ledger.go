@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -143,54 +144,92 @@ type receiver struct {
 // Reset implements objdb.Receiver: the model becomes equal to a whole reading of the store, and the difference is
 // delivered as a change.
 func (r *receiver) Reset(kvs []objdb.KV, revision int64) {
-	l := r.ledger
-	events := make([]objdb.Event, 0, len(kvs))
+	arrivals := make([]arrival, 0, len(kvs))
 	there := make(map[string]bool, len(kvs))
 	for _, kv := range kvs {
-		events = append(events, objdb.Event{KV: kv})
+		arrivals = append(arrivals, arrive(objdb.Event{KV: kv}))
 		there[kv.Key] = true
 	}
+	l := r.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key := range l.model.rows {
-		if !there[key] {
-			events = append(events, objdb.Event{KV: objdb.KV{Key: key, Revision: revision}, Deleted: true})
+	if revision > l.model.revision {
+		for key := range l.model.rows {
+			if !there[key] {
+				arrivals = append(arrivals, arrival{key: key, revision: revision})
+			}
 		}
-	}
-	for key := range l.model.problems {
-		if !there[key] {
-			delete(l.model.problems, key)
+		for key := range l.model.problems {
+			if !there[key] {
+				delete(l.model.problems, key)
+			}
 		}
+		l.apply(revision, arrivals)
+		l.applyLanded()
 	}
-	l.apply(objdb.Batch{Revision: revision, Events: events})
 	if r.first != nil {
 		close(r.first)
 		r.first = nil
 	}
 }
 
-// Apply implements objdb.Receiver.
+// Apply implements objdb.Receiver. Much of what arrives is the ledger's own and in the model already.
 func (r *receiver) Apply(batch objdb.Batch) {
-	r.ledger.mu.Lock()
-	defer r.ledger.mu.Unlock()
-	r.ledger.apply(batch)
-}
-
-// apply takes changes into the model and tells everybody who waits for them; the lock is held.
-func (l *Ledger) apply(batch objdb.Batch) {
-	change := Change{Revision: batch.Revision}
+	l := r.ledger
+	l.mu.RLock()
+	known := l.model.revision
+	l.mu.RUnlock()
+	if batch.Revision <= known {
+		return
+	}
+	arrivals := make([]arrival, 0, len(batch.Events))
 	for _, event := range batch.Events {
-		if delta := l.model.set(event); delta != nil {
-			change.Records = append(change.Records, *delta)
-		}
-		if problem, bad := l.model.problems[event.Key]; bad {
-			l.log.WithField("key", event.Key).Warn("left out a record of the store: " + problem.Reason)
+		if event.Revision > known {
+			arrivals = append(arrivals, arrive(event))
 		}
 	}
-	l.model.revision = max(l.model.revision, batch.Revision)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.apply(batch.Revision, arrivals)
+	l.applyLanded()
+}
+
+// apply takes everything up to a revision into the model and tells all who wait for it; the lock is held. What the
+// model has already is left out: an older form must not come back.
+func (l *Ledger) apply(revision int64, arrivals []arrival) {
+	if revision <= l.model.revision {
+		return
+	}
+	change := Change{Revision: revision}
+	for _, a := range arrivals {
+		if a.revision <= l.model.revision {
+			continue
+		}
+		if delta := l.model.set(a); delta != nil {
+			change.Records = append(change.Records, *delta)
+		}
+		if a.problem != nil {
+			l.log.WithField("key", a.key).Warn("left out a record of the store: " + a.problem.Error())
+		}
+	}
+	l.model.revision = revision
 	l.releaseLanded()
 	l.wakeWaiters()
 	l.publish(change)
+}
+
+// applyLanded takes own transactions into the model without waiting to be told of them, as far as they are the next
+// the model lacks; the lock is held.
+func (l *Ledger) applyLanded() {
+	for {
+		i := slices.IndexFunc(l.landed, func(f *flight) bool {
+			return f.arrivals != nil && f.revision == l.model.revision+1
+		})
+		if i < 0 {
+			return
+		}
+		l.apply(l.landed[i].revision, l.landed[i].arrivals)
+	}
 }
 
 func (l *Ledger) wakeWaiters() {

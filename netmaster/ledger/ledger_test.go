@@ -447,6 +447,9 @@ func TestFence(t *testing.T) {
 func TestConflictIsPlannedAgain(t *testing.T) {
 	b := newBed(t)
 	b.put(tenant("a"))
+	if err := b.View(t.Context(), func(*Model) {}); err != nil {
+		t.Fatal(err)
+	}
 	var once sync.Once
 	b.store.onCommit(func(do func() (int64, error)) (int64, error) {
 		once.Do(func() { b.put(&state.Tenant{TenantName: "a", DefaultNetwork: "theirs"}) })

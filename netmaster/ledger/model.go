@@ -219,34 +219,44 @@ func (m *Model) sortedRows(in Index) []*row {
 	return slices.SortedFunc(maps.Values(m.index[in]), func(a, b *row) int { return cmp.Compare(a.key, b.key) })
 }
 
-// set takes the newest value of a key into the model and tells what changed, nil if nothing that can be read did.
-func (m *Model) set(event objdb.Event) *Delta {
-	old := m.rows[event.Key]
-	if old != nil && old.revision >= event.Revision {
-		return nil
-	}
-	delete(m.problems, event.Key)
-	var next *row
+// arrival is the newest form of a key, read but not yet in the model.
+type arrival struct {
+	key      string
+	revision int64
+	record   state.Record // nil: deleted, not readable, or not the model's
+	problem  error
+}
+
+func arrive(event objdb.Event) arrival {
+	a := arrival{key: event.Key, revision: event.Revision}
 	if !event.Deleted {
-		record, err := decode(event.Key, event.Value)
-		if err != nil {
-			m.problems[event.Key] = Problem{event.Key, event.Revision, err.Error()}
-		}
-		if record != nil {
-			next = &row{event.Key, event.Revision, record}
-		}
+		a.record, a.problem = decode(event.Key, event.Value)
 	}
-	if old == nil && next == nil {
+	return a
+}
+
+// set takes an arrival into the model and tells what changed, nil if nothing that can be read did.
+func (m *Model) set(a arrival) *Delta {
+	old := m.rows[a.key]
+	if old != nil && old.revision >= a.revision {
 		return nil
 	}
-	m.replace(event.Key, old, next)
-	delta := &Delta{Key: event.Key, Revision: event.Revision}
+	delete(m.problems, a.key)
+	if a.problem != nil {
+		m.problems[a.key] = Problem{a.key, a.revision, a.problem.Error()}
+	}
+	if old == nil && a.record == nil {
+		return nil
+	}
+	delta := &Delta{Key: a.key, Revision: a.revision, New: a.record}
 	if old != nil {
 		delta.Old = old.record
 	}
-	if next != nil {
-		delta.New = next.record
+	var next *row
+	if a.record != nil {
+		next = &row{a.key, a.revision, a.record}
 	}
+	m.replace(a.key, old, next)
 	return delta
 }
 

@@ -87,7 +87,7 @@ func compareWithStore(t *testing.T, b *bed, m *Model) {
 	}
 	fresh := newModel()
 	for _, kv := range kvs {
-		fresh.set(objdb.Event{KV: kv})
+		fresh.set(arrive(objdb.Event{KV: kv}))
 	}
 	if len(fresh.rows) != len(m.rows) || len(fresh.index) != len(m.index) || len(b.byIndex) != 0 || len(b.landed) != 0 {
 		t.Errorf("%d rows, not %d; %d indexes, not %d; %d claims", len(m.rows), len(fresh.rows), len(m.index), len(fresh.index), len(b.byIndex))
