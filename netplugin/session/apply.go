@@ -74,6 +74,11 @@ func (s *Session) applied(position protocol.Position, notRealised []protocol.Not
 	s.mu.Lock()
 	s.unapplied = false
 	s.applyProblem = ""
+	if position == s.store.position && len(s.store.changed) > 0 {
+		// More came at the same position: it is realised with the next round, which is under way.
+		s.mu.Unlock()
+		return
+	}
 	s.realised = position
 	s.notRealised = append(s.store.notUnderstood(), notRealised...)
 	ack := protocol.Ack{Position: position, NotRealised: s.notRealised}

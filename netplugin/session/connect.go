@@ -283,6 +283,9 @@ func (s *Session) merge(l *link, complete bool, change func() error) error {
 	}
 	if complete {
 		s.ackDue = true
+		if s.realised == s.store.position && len(s.store.changed) > 0 {
+			s.realised.Revision-- // a new session can bring more at the same position
+		}
 		s.wakeApply()
 		s.announce()
 	}

@@ -58,7 +58,7 @@ func decodeRecords(records []protocol.Record) []incoming {
 	for _, record := range records {
 		in := incoming{ref: drivers.Ref{Kind: record.Kind, Key: record.Key}}
 		in.revision = record.Revision
-		if record.Body == nil {
+		if len(record.Body) == 0 || string(record.Body) == "null" {
 			in.gone = true
 		} else if body, err := record.Decode(); err == nil {
 			in.body = body
