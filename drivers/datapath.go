@@ -10,7 +10,7 @@ import (
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-// ErrNoPort: the endpoint has no port on this host.
+// ErrNoPort says that the endpoint has no port on this host.
 var ErrNoPort = errors.New("no such port on this host")
 
 // Datapath forwards the packets of one host.

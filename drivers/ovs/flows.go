@@ -144,18 +144,16 @@ func (d *Driver) change(c *pipeline.Changes) uint64 {
 }
 
 // portChanged tells the pipeline the port number of an endpoint, or that it has none. Callers hold mu.
-func (d *Driver) portChanged(id protocol.EndpointID) (seq uint64) {
+func (d *Driver) portChanged(id protocol.EndpointID) {
 	c := newChanges()
 	c.Ports[id] = 0
 	p := d.ports[id]
 	if p != nil {
 		c.Ports[id] = uint32(p.number) //nolint:gosec // 1..0xfeff
 	}
-	seq = d.change(c)
-	if p != nil {
+	if seq := d.change(c); p != nil {
 		p.seq = seq
 	}
-	return seq
 }
 
 // flushPort waits until the switch has the flows of a local endpoint. Without its record there are none to wait for.

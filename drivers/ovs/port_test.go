@@ -21,15 +21,15 @@ import (
 var addrs = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 // newDriver starts a driver for a lab host.
-func newDriver(t testing.TB, h *labHost) *Driver {
-	t.Helper()
+func newDriver(tb testing.TB, h *labHost) *Driver {
+	tb.Helper()
 	logger := logrus.New()
-	logger.SetOutput(t.Output())
-	d, err := New(t.Context(), Config{Host: h.name, RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns), Log: logrus.NewEntry(logger)})
+	logger.SetOutput(tb.Output())
+	d, err := New(tb.Context(), Config{Host: h.name, RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns), Log: logrus.NewEntry(logger)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.Close() })
+	tb.Cleanup(func() { _ = d.Close() })
 	return d
 }
 
@@ -45,8 +45,9 @@ func testPort(host string, n int, netNS string) drivers.Port {
 	}
 }
 
-func links(t testing.TB, ns string) string {
-	return run(t, "ip", "-n", ns, "-o", "link")
+func links(tb testing.TB, ns string) string {
+	tb.Helper()
+	return run(tb, "ip", "-n", ns, "-o", "link")
 }
 
 func TestPreparePortInNamespace(t *testing.T) {
@@ -109,15 +110,15 @@ func TestPreparePortInNamespace(t *testing.T) {
 	checkMemory(t, d, 0, []protocol.EndpointID{})
 }
 
-func checkMemory(t testing.TB, d *Driver, attachments int, removed []protocol.EndpointID) {
-	t.Helper()
-	list, err := d.Attachments(t.Context())
+func checkMemory(tb testing.TB, d *Driver, attachments int, removed []protocol.EndpointID) {
+	tb.Helper()
+	list, err := d.Attachments(tb.Context())
 	if err != nil || len(list) != attachments {
-		t.Errorf("attachments: %v, %v; want %d", list, err, attachments)
+		tb.Errorf("attachments: %v, %v; want %d", list, err, attachments)
 	}
-	gone, err := d.Removed(t.Context())
+	gone, err := d.Removed(tb.Context())
 	if err != nil || !cmp.Equal(removed, gone) {
-		t.Errorf("removed: %v, %v; want %v", gone, err, removed)
+		tb.Errorf("removed: %v, %v; want %v", gone, err, removed)
 	}
 }
 
@@ -270,6 +271,33 @@ func TestMemoryOverRestart(t *testing.T) {
 		t.Errorf("number %d was given to another port just before", again)
 	}
 	checkMemory(t, d, 2, []protocol.EndpointID{}) // made again: no longer removed
+}
+
+// Links of others keep their names; a link of ours that nobody knows any more is replaced.
+func TestLinkNameTaken(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	foreign, ours := testPort("h1", 1, ""), testPort("h1", 2, "")
+	foreignLink, _ := linkNames(foreign.ID, 0)
+	ourLink, ourPeer := linkNames(ours.ID, 0)
+	run(t, "ip", "-n", h.ns, "link", "add", foreignLink, "type", "veth", "peer", "name", "other")
+	run(t, "ip", "-n", h.ns, "link", "set", foreignLink, "alias", "of another program")
+	run(t, "ip", "-n", h.ns, "link", "add", ourLink, "type", "veth", "peer", "name", ourPeer)
+	att, err := d.PreparePort(t.Context(), foreign)
+	if want, _ := linkNames(foreign.ID, 1); err != nil || att.HostLink != want {
+		t.Errorf("%q, %v; want %q", att.HostLink, err, want)
+	}
+	att, err = d.PreparePort(t.Context(), ours)
+	if err != nil || att.HostLink != ourLink {
+		t.Errorf("%q, %v; want %q", att.HostLink, err, ourLink)
+	}
+	if err := d.RemovePort(t.Context(), foreign.ID); err != nil {
+		t.Fatal(err)
+	}
+	if out := links(t, h.ns); !strings.Contains(out, foreignLink) {
+		t.Errorf("the link of another program is gone:\n%s", out)
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

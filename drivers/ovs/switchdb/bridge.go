@@ -122,7 +122,9 @@ func (db *DB) SetNotes(ctx context.Context, set map[string]string, drop ...strin
 
 // noteMutations first delete: inserting into a map never replaces a value.
 func noteMutations(set map[string]string, drop []string) []ovsdb.Mutation {
-	keys := slices.Concat(drop, slices.Sorted(maps.Keys(set)))
+	keys := slices.AppendSeq(slices.Clone(drop), maps.Keys(set))
+	slices.Sort(keys)
+	keys = slices.Compact(keys) // a set on the wire has nothing twice
 	mutations := []ovsdb.Mutation{{Column: "external_ids", Mutator: ovsdb.MutateOperationDelete, Value: ovsdb.OvsSet{GoSet: anys(keys)}}}
 	if len(set) > 0 {
 		mutations = append(mutations, ovsdb.Mutation{Column: "external_ids", Mutator: ovsdb.MutateOperationInsert, Value: ovsMap(set)})

@@ -26,8 +26,10 @@ var (
 	ErrNoPort   = errors.New("port does not exist")
 )
 
-// reconnectEvery is the pause between attempts to reach an ovsdb-server that went away.
-const reconnectEvery = 100 * time.Millisecond
+const (
+	reconnectEvery = 50 * time.Millisecond // the pause between attempts to reach an ovsdb-server that is away
+	connectTimeout = 10 * time.Second      // of one attempt
+)
 
 // Port is a port of a bridge with its one interface.
 type Port struct {
@@ -43,73 +45,152 @@ type Port struct {
 }
 
 // DB is a connection to ovsdb-server for one bridge. It reconnects by itself; calls wait for that until their context
-// ends. Safe for concurrent use.
+// ends, but a call that is under way when the connection ends fails. Safe for concurrent use.
 type DB struct {
-	client  client.Client
+	socket  string
 	bridge  string
 	changed func(Port)
+	end     context.CancelFunc
+	owned   sync.WaitGroup
 
 	mu      sync.Mutex
+	client  client.Client          // nil while there is no connection
+	renewed chan struct{}          // closed and made anew when client changes
 	waiters map[string][]chan Port // by interface name
 }
 
-// Dial connects to the ovsdb-server behind a unix socket. changed, if not nil, is called, one call at a time, for each
-// interface (of any bridge) that appears or changes, with Options left out.
+// Dial connects to the ovsdb-server behind a unix socket; it waits for it until the context ends. changed, if not nil, is
+// called, one call at a time, for each interface (of any bridge) that appears or changes, with Options left out. Close
+// must be called.
 func Dial(ctx context.Context, socket, bridge string, changed func(Port)) (*DB, error) {
+	life, end := context.WithCancel(context.Background())
+	db := &DB{socket: socket, bridge: bridge, changed: changed, end: end, renewed: make(chan struct{}), waiters: map[string][]chan Port{}}
+	first, err := db.connect(ctx)
+	for err != nil {
+		select {
+		case <-ctx.Done():
+			end()
+			return nil, fmt.Errorf("connecting to ovsdb-server %s (is Open vSwitch running?): %w (%w)", socket, err, ctx.Err())
+		case <-time.After(reconnectEvery):
+			first, err = db.connect(ctx)
+		}
+	}
+	db.use(first)
+	db.owned.Add(1)
+	go func() {
+		defer db.owned.Done()
+		db.keep(life, first)
+	}()
+	return db, nil
+}
+
+// Close ends the connection. The database stays as it is.
+func (db *DB) Close() {
+	db.end()
+	db.owned.Wait()
+}
+
+// connect makes a connection and follows the Interface table on it. libovsdb could reconnect by itself, but then nothing
+// would stop it.
+func (db *DB) connect(ctx context.Context) (client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	schema, err := model.NewClientDBModel("Open_vSwitch", map[string]model.Model{"Interface": &ifaceRow{}})
 	if err != nil {
 		return nil, fmt.Errorf("describing the Interface table: %w", err)
 	}
 	silent := logr.Discard()
-	c, err := client.NewOVSDBClient(schema, client.WithEndpoint("unix:"+socket), client.WithLogger(&silent),
-		client.WithReconnect(2*time.Second, steady{}))
+	c, err := client.NewOVSDBClient(schema, client.WithEndpoint("unix:"+db.socket), client.WithLogger(&silent))
 	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to ovsdb-server %s: %w", socket, err)
+		return nil, fmt.Errorf("preparing a connection: %w", err)
 	}
-	db := &DB{client: c, bridge: bridge, changed: changed, waiters: map[string][]chan Port{}}
-	if err := db.connect(ctx); err != nil {
-		return nil, fmt.Errorf("connecting to ovsdb-server %s (is Open vSwitch running?): %w", socket, err)
+	if err := c.Connect(ctx); err != nil {
+		return nil, err
 	}
-	if err := db.monitor(ctx); err != nil {
+	if err := db.monitor(ctx, c); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("following ovsdb-server %s: %w", socket, err)
+		return nil, fmt.Errorf("following the Interface table: %w", err)
 	}
-	return db, nil
-}
-
-// connect tries until the context ends: at boot the agent may be up before Open vSwitch is.
-func (db *DB) connect(ctx context.Context) error {
-	for {
-		err := db.client.Connect(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w (%w)", err, ctx.Err())
-		case <-time.After(reconnectEvery):
-		}
-	}
+	return c, nil
 }
 
 // monitor names the columns it follows: with all of them, one column that the model lacks makes libovsdb drop the
 // whole update.
-func (db *DB) monitor(ctx context.Context) error {
-	db.client.Cache().AddEventHandler(&cache.EventHandlerFuncs{
+func (db *DB) monitor(ctx context.Context, c client.Client) error {
+	c.Cache().AddEventHandler(&cache.EventHandlerFuncs{
 		AddFunc:    func(_ string, m model.Model) { db.notify(m) },
 		UpdateFunc: func(_ string, _, m model.Model) { db.notify(m) },
 	})
 	row := &ifaceRow{}
-	_, err := db.client.Monitor(ctx, db.client.NewMonitor(client.WithTable(row,
+	_, err := c.Monitor(ctx, c.NewMonitor(client.WithTable(row,
 		&row.Name, &row.Type, &row.OFPort, &row.OFPortRequest, &row.Error, &row.ExternalIDs)))
 	return err
 }
 
-// Close ends the connection. The database stays as it is.
-func (db *DB) Close() { db.client.Close() }
+// keep holds a connection until the end of life.
+func (db *DB) keep(life context.Context, c client.Client) {
+	for {
+		db.untilGone(life, c)
+		db.use(nil)
+		c.Close()
+		for {
+			if life.Err() != nil {
+				return
+			}
+			next, err := db.connect(life)
+			if err == nil {
+				c = next
+				break
+			}
+			select {
+			case <-life.Done():
+			case <-time.After(reconnectEvery):
+			}
+		}
+		db.use(c)
+	}
+}
 
-// Connected tells whether ovsdb-server is reachable now.
-func (db *DB) Connected() bool { return db.client.Connected() }
+// untilGone waits for the end of a connection. libovsdb tells it only to who listens in that very moment, hence the look
+// now and then.
+func (db *DB) untilGone(life context.Context, c client.Client) {
+	tick := time.NewTicker(reconnectEvery)
+	defer tick.Stop()
+	for c.CurrentEndpoint() != "" {
+		select {
+		case <-life.Done():
+			return
+		case <-c.DisconnectNotify():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (db *DB) use(c client.Client) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.client = c
+	close(db.renewed)
+	db.renewed = make(chan struct{})
+}
+
+// connection answers the current connection, or waits for one.
+func (db *DB) connection(ctx context.Context) (client.Client, error) {
+	for {
+		db.mu.Lock()
+		c, renewed := db.client, db.renewed
+		db.mu.Unlock()
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-renewed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no connection to ovsdb-server %s: %w", db.socket, ctx.Err())
+		}
+	}
+}
 
 type ifaceRow struct {
 	UUID          string            `ovsdb:"_uuid"`
@@ -181,7 +262,11 @@ func (db *DB) watch(name string) (updates <-chan Port, stop func()) {
 
 // transact runs operations as one transaction and turns any failed operation into an error.
 func (db *DB) transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.OperationResult, error) {
-	results, err := db.client.Transact(ctx, ops...)
+	c, err := db.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results, err := c.Transact(ctx, ops...)
 	if err != nil {
 		return nil, err
 	}
@@ -194,12 +279,3 @@ func (db *DB) transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.Ope
 	}
 	return results, nil
 }
-
-// steady is a backoff that never ends: libovsdb panics when its backoff gives up.
-type steady struct{}
-
-// NextBackOff is the pause before the next attempt.
-func (steady) NextBackOff() time.Duration { return reconnectEvery }
-
-// Reset does nothing: there is nothing to start again.
-func (steady) Reset() {}

@@ -20,10 +20,10 @@ func compareOwners(a, b Owner) int {
 	return cmp.Or(cmp.Compare(a.Cookie, b.Cookie), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Meter, b.Meter))
 }
 
-// run connects and serves until the context ends. It dials often at first: after a restart of the switch each
-// millisecond without flows is an outage.
+// run connects and serves until the context ends. It dials often, which costs next to nothing on a unix socket: after a
+// restart of the switch each millisecond without flows is an outage.
 func (w *Writer) run(ctx context.Context) {
-	pause := &backoff.ExponentialBackOff{InitialInterval: 5 * time.Millisecond, Multiplier: 1.1, RandomizationFactor: 0.1, MaxInterval: 500 * time.Millisecond}
+	pause := &backoff.ExponentialBackOff{InitialInterval: 5 * time.Millisecond, Multiplier: 1.1, RandomizationFactor: 0.1, MaxInterval: 25 * time.Millisecond}
 	pause.Reset()
 	for ctx.Err() == nil {
 		conn, err := openflow.Dial(ctx, w.cfg.Socket, openflow.Options{Log: w.cfg.Log})

@@ -28,23 +28,24 @@ type rounds struct{ last atomic.Uint32 }
 
 func (r *rounds) next(context.Context) (uint16, error) { return uint16(r.last.Add(1)), nil }
 
-func start(t testing.TB, o *ovstest.OVS, r *rounds) *writer.Writer {
+func start(tb testing.TB, o *ovstest.OVS, r *rounds) *writer.Writer {
+	tb.Helper()
 	logger := logrus.New()
-	logger.SetOutput(t.Output())
+	logger.SetOutput(tb.Output())
 	w := writer.New(writer.Config{
 		Socket: o.Socket(), NewRound: r.next, Log: logrus.NewEntry(logger), Verify: 50 * time.Millisecond, RetryFirst: 50 * time.Millisecond,
 	})
-	t.Cleanup(w.Close)
+	tb.Cleanup(w.Close)
 	w.Connect()
 	return w
 }
 
-func wait(t testing.TB, w *writer.Writer, seq uint64) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func wait(tb testing.TB, w *writer.Writer, seq uint64) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	if err := w.Wait(ctx, seq); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -199,5 +200,41 @@ func TestInstallTime(t *testing.T) {
 	t.Logf("%d flows: ovs-ofctl %v, writer %v, ratio %.2f", count, theirs, ours, float64(ours)/float64(theirs))
 	if flows := o.Flows(); len(flows) != count {
 		t.Errorf("%d flows", len(flows))
+	}
+}
+
+// A writer that dies half way through a round leaves every flow in place, and the next one makes all good.
+func TestKilledHalfWay(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	var r rounds
+	const count = 20000
+	var all []openflow.Flow
+	for n := range count {
+		all = append(all, flow(n, uint64(n/5), out1))
+	}
+	first := start(t, o, &r)
+	wait(t, first, begin(first, writer.Update{Flows: all}))
+	first.Close()
+	for range 3 {
+		w := start(t, o, &r)
+		begin(w, writer.Update{Flows: all})
+		o.Wait("the round to be half way", func() bool { p := w.State().Pending; return w.State().Round != 0 && p < count })
+		w.Close()
+		if n := len(o.Flows()); n != count {
+			t.Fatalf("%d of %d flows are there", n, count)
+		}
+	}
+	last := start(t, o, &r)
+	wait(t, last, begin(last, writer.Update{Flows: all[:count-1]}))
+	flows := o.Flows()
+	if len(flows) != count-1 {
+		t.Errorf("%d flows, want %d", len(flows), count-1)
+	}
+	round := fmt.Sprintf("cookie=%#x", last.State().Round)
+	for _, line := range flows {
+		if !strings.Contains(line, round) {
+			t.Fatalf("not of %s: %s", round, line)
+		}
 	}
 }
