@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/contiv/contiv/objdb/etcd/etcdtest"
 )
 
 // binary is built once for all tests, with a version in it.
@@ -159,6 +161,37 @@ func TestKilledAndStopped(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("SIGTERM took %v", took)
 	}
+}
+
+func TestLeaderKilled(t *testing.T) {
+	store := etcdtest.New(t)
+	one, two := newProcess(t), newProcess(t)
+	for _, p := range []*process{one, two} {
+		p.args = append(p.args, "--etcd", store.URL)
+		p.start()
+		p.get("/api/v1/globals/global/") // the first leads before the second comes
+	}
+	create := func(name string) (int, string) {
+		return two.request(t.Context(), http.MethodPost, "/api/v1/tenants/"+name+"/", `{"tenantName":"`+name+`"}`)
+	}
+	if status, body := create("before"); status != http.StatusOK {
+		t.Fatalf("write through the follower: %d %s", status, body)
+	}
+	_ = one.end(syscall.SIGKILL)
+	began := time.Now()
+	for {
+		status, body := create("after")
+		if status == http.StatusOK {
+			break
+		}
+		if status != http.StatusServiceUnavailable || time.Since(began) > 10*time.Second {
+			t.Fatalf("%v after the leader was killed: %d %s", time.Since(began), status, body)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("writes again only %v after the leader was killed", took)
+	}
+	two.get("/api/v1/tenants/before/")
 }
 
 func TestExitStatus(t *testing.T) {
