@@ -364,18 +364,26 @@ func TestEngineCrash(t *testing.T) {
 	h.hasNetworks(t, "net:local")
 	h.run(t, "first", "--net", "net")
 	h.docker(t, "rm", "-f", "first") // its address rests
-	want(t, h.run(t, "back", "--net", "net", "--restart", "always"), "10.1.2.2/24")
 	h.run(t, "lost", "--net", "net")
-	if err := h.engine.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.engine.Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the container is back", func() bool {
-		out, err := h.try("exec", "back", "ip", "addr")
-		return err == nil && strings.Contains(out, "10.1.2.2/24") || strings.Contains(out, "10.1.2.3/24")
+	want(t, h.run(t, "back", "--net", "net", "--restart", "always"), "10.1.2.3/24")
+	eventually(t, "netmaster knows the containers", func() bool {
+		cluster.mu.Lock()
+		defer cluster.mu.Unlock()
+		return slices.Contains(cluster.events, "start back ") && slices.Contains(cluster.events, "start lost ")
 	})
+	for _, end := range []func() error{h.engine.Kill, h.engine.Down} {
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.engine.Up(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the container is back with its address", func() bool {
+			out, err := h.try("exec", "back", "ip", "addr")
+			return err == nil && strings.Contains(out, "10.1.2.3/24")
+		})
+		eventually(t, "the engine is followed", func() bool { return h.plugin.Status().EngineConnected })
+	}
 	eventually(t, "only its endpoint is left", func() bool {
 		addrs, attached := h.agent.held()
 		return addrs == 1 && attached == 1

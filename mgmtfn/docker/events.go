@@ -48,7 +48,7 @@ func (p *Plugin) connected(version string) {
 	p.status.EngineConnected, p.status.APIVersion = version != "", version
 	p.mu.Unlock()
 	if version == "" {
-		p.before.lost()
+		p.before.lost(time.Now())
 		return
 	}
 	p.before.back(time.Now())
@@ -107,10 +107,12 @@ type containers struct {
 
 	mu   sync.Mutex
 	told map[string]map[string]protocol.EndpointID // by container, by endpoint
+	// returns tells of an endpoint whether its container has a restart policy.
+	returns map[string]bool
 }
 
 func newContainers(agent Agent) *containers {
-	return &containers{agent: agent, told: map[string]map[string]protocol.EndpointID{}}
+	return &containers{agent: agent, told: map[string]map[string]protocol.EndpointID{}, returns: map[string]bool{}}
 }
 
 // announceAll tells of every running container that netmaster was not told of, and of those that died unheard.
@@ -161,19 +163,27 @@ func (c *containers) tell(ctx context.Context, engine *client.Client, which filt
 		}
 		for _, endpoint := range one.NetworkSettings.Networks {
 			if attachment, ok := ours[endpoint.EndpointID]; ok {
-				errs = append(errs, c.started(ctx, one, attachment.ID))
+				errs = append(errs, c.started(ctx, engine, one, attachment.ID))
 			}
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.returns, func(id string, _ bool) bool { _, attached := ours[id]; return !attached })
 	return running, errors.Join(errs...)
 }
 
-func (c *containers) started(ctx context.Context, one container.Summary, endpoint protocol.EndpointID) error {
+func (c *containers) started(ctx context.Context, engine *client.Client, one container.Summary, endpoint protocol.EndpointID) error {
 	c.mu.Lock()
 	_, known := c.told[one.ID][endpoint.ContainerID]
 	c.mu.Unlock()
 	if known {
 		return nil
+	}
+	if details, err := engine.ContainerInspect(ctx, one.ID); err == nil && details.HostConfig != nil { // else it may be either
+		c.mu.Lock()
+		c.returns[endpoint.ContainerID] = !details.HostConfig.RestartPolicy.IsNone()
+		c.mu.Unlock()
 	}
 	event := protocol.ProviderEvent{Event: "start", ID: endpoint, ContainerName: containerName(one), Labels: one.Labels}
 	if err := c.agent.ProviderEvent(ctx, event); err != nil {
@@ -186,6 +196,14 @@ func (c *containers) started(ctx context.Context, one container.Summary, endpoin
 	}
 	c.told[one.ID][endpoint.ContainerID] = endpoint
 	return nil
+}
+
+// mayReturn: the endpoint's container is not known to stay away when its engine restarts.
+func (c *containers) mayReturn(endpointID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	returns, known := c.returns[endpointID]
+	return returns || !known
 }
 
 // died tells that a container's endpoints serve nobody now.

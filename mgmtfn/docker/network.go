@@ -37,6 +37,7 @@ type networkDriver struct {
 	pools    *pools
 	reserved *reservations
 	before   *returning
+	people   *containers
 }
 
 func (d *networkDriver) getCapabilities(context.Context, *struct{}) (*networkCapabilities, error) {
@@ -340,11 +341,11 @@ func endpointGroup(bound binding, options map[string]any) (string, error) {
 
 // deleteEndpoint unplugs; an endpoint that is not there is no error.
 func (d *networkDriver) deleteEndpoint(ctx context.Context, req *network.DeleteEndpointRequest) (*empty, error) {
-	if d.before.recording() {
+	if d.people.mayReturn(req.EndpointID) {
 		if attached, err := d.attachment(ctx, req.EndpointID); err == nil {
-			object := target{attached.Tenant, attached.Network, attached.Notes[noteGroup]}
-			d.before.note(object, attached.IPv4.Addr())
-			d.before.note(object, attached.IPv6.Addr())
+			object, now := target{attached.Tenant, attached.Network, attached.Notes[noteGroup]}, time.Now()
+			d.before.note(object, attached.IPv4.Addr(), now)
+			d.before.note(object, attached.IPv6.Addr(), now)
 		}
 	}
 	if err := d.agent.Detach(ctx, req.EndpointID, ifName); err != nil && !errors.Is(err, mgmtfn.ErrNotAttached) {

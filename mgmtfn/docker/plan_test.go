@@ -174,11 +174,11 @@ func TestReturningAddresses(t *testing.T) {
 	r := newReturning()
 	object, now := target{"default", "net", ""}, time.Unix(1000, 0)
 	one, six := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
-	r.note(object, six)
-	r.note(object, one)
-	r.note(object, netip.Addr{})
+	r.note(object, six, now)
+	r.note(object, one, now)
+	r.note(object, netip.Addr{}, now)
 	r.back(now)
-	r.note(object, netip.MustParseAddr("10.0.0.9")) // the engine works normally again
+	r.note(object, netip.MustParseAddr("10.0.0.9"), now) // the engine works normally again
 	if addr, ok := r.take(target{"blue", "net", ""}, false, now); ok {
 		t.Error("another tenant's:", addr)
 	}
@@ -190,5 +190,18 @@ func TestReturningAddresses(t *testing.T) {
 	}
 	if addr, ok := r.take(object, true, now.Add(returnTime+1)); ok {
 		t.Error("after the time:", addr)
+	}
+
+	// An engine that is stopped in good order.
+	now = now.Add(time.Hour)
+	r.note(object, netip.MustParseAddr("10.0.0.8"), now.Add(-stopTime-1))
+	r.note(object, one, now.Add(-1))
+	r.lost(now)
+	r.lost(now)
+	if addr, ok := r.take(object, false, now); !ok || addr != one {
+		t.Error(addr, ok)
+	}
+	if addr, ok := r.take(object, false, now); ok {
+		t.Error("removed long before:", addr)
 	}
 }

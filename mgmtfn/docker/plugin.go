@@ -96,7 +96,7 @@ func New(config Config) (*Plugin, error) {
 	p.bound = newBindings(p.kick)
 	p.people = newContainers(config.Agent)
 	asked, reserved := &pools{}, newReservations()
-	p.handler = &networkDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before}
+	p.handler = &networkDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before, people: p.people}
 	p.ipam = &ipamDriver{agent: config.Agent, bound: p.bound, pools: asked, reserved: reserved, before: p.before, patience: catalogWait, log: config.Log}
 	return p, nil
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,26 +55,50 @@ func (r *reservations) drop(tenant string, addr netip.Addr) {
 	delete(r.tokens, tenantAddr{tenant, addr})
 }
 
-// returnTime is how long after the engine came back its containers may still be starting.
-const returnTime = 60 * time.Second
+// returnTime is how long after the engine came back its containers may still be starting; stopTime how long before its
+// end an engine that is stopped in good order stops its containers.
+const (
+	returnTime = 60 * time.Second
+	stopTime   = 30 * time.Second
+)
 
-// returning remembers the addresses that endpoints had when the engine died. An engine that starts first removes the
-// endpoints it finds and then starts the containers with a restart policy, asking for any address: it is given one of
-// those. (Which container asks the engine does not say; a network's only container on a host gets its own back.)
-// All methods may be called at once.
+// returning remembers the addresses of containers with a restart policy when their engine ends. An engine that starts
+// first removes the endpoints it finds and then starts those containers, asking for any address: it is given one of
+// those. (Which container asks the engine does not say: a network's only such container on a host gets its own back,
+// several may change places.) All methods may be called at once.
 type returning struct {
 	mu    sync.Mutex
 	until time.Time // zero: the engine is not there
-	addrs map[target][]netip.Addr
+	// recent are of endpoints removed while the engine is there, which may be about to end.
+	recent []returnAddr
+	addrs  map[target][]netip.Addr
+}
+
+type returnAddr struct {
+	object target
+	addr   netip.Addr
+	at     time.Time
 }
 
 func newReturning() *returning { return &returning{addrs: map[target][]netip.Addr{}} }
 
-// lost: the engine is gone.
-func (r *returning) lost() {
+// lost: the engine is gone. Calling it again changes nothing.
+func (r *returning) lost(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.until.IsZero() {
+		return
+	}
+	if now.After(r.until) {
+		clear(r.addrs)
+	}
 	r.until = time.Time{}
+	for _, one := range r.recent {
+		if now.Sub(one.at) <= stopTime {
+			r.addrs[one.object] = append(r.addrs[one.object], one.addr)
+		}
+	}
+	r.recent = nil
 }
 
 // back: the engine answers again. Calling it again changes nothing.
@@ -85,20 +110,19 @@ func (r *returning) back(now time.Time) {
 	}
 }
 
-// recording: the engine is only just starting, or gone.
-func (r *returning) recording() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.until.IsZero()
-}
-
-// note an address whose endpoint is removed, if the engine is only just starting.
-func (r *returning) note(object target, addr netip.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.until.IsZero() && addr.IsValid() {
-		r.addrs[object] = append(r.addrs[object], addr)
+// note an address whose endpoint is removed.
+func (r *returning) note(object target, addr netip.Addr, now time.Time) {
+	if !addr.IsValid() {
+		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until.IsZero() {
+		r.addrs[object] = append(r.addrs[object], addr)
+		return
+	}
+	r.recent = slices.DeleteFunc(r.recent, func(old returnAddr) bool { return now.Sub(old.at) > stopTime })
+	r.recent = append(r.recent, returnAddr{object, addr, now})
 }
 
 // take answers an address to try for an object, once.
@@ -111,7 +135,7 @@ func (r *returning) take(object target, v6 bool, now time.Time) (netip.Addr, boo
 	addrs := r.addrs[object]
 	for i, addr := range addrs {
 		if addr.Is6() == v6 {
-			r.addrs[object] = append(addrs[:i:i], addrs[i+1:]...)
+			r.addrs[object] = slices.Delete(addrs, i, i+1)
 			return addr, true
 		}
 	}
