@@ -141,3 +141,17 @@ func TestStoreGone(t *testing.T) {
 	r.store.SetUnavailable(false)
 	r.must("POST", "/api/v1/tenants/t/", `{"tenantName":"t"}`)
 }
+
+func TestEveryRequestHasAPrincipal(t *testing.T) {
+	var who api.Principal
+	r := newRig(t, func(o *api.Options) {
+		o.Changes.Tenants.Delete = func(ctx context.Context, _ string) (int64, error) {
+			who = api.PrincipalOf(ctx)
+			return 0, nil
+		}
+	})
+	r.must("DELETE", "/api/v1/tenants/t", "")
+	if who != api.Anonymous {
+		t.Errorf("principal %+v", who)
+	}
+}

@@ -1,0 +1,44 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/contiv/contiv/netmaster/api"
+)
+
+// FuzzRequests sends anything to the handler: it must never fail by our own mistake.
+func FuzzRequests(f *testing.F) {
+	f.Add("POST", "/api/v1/networks/default:n/", `{"tenantName":"default","networkName":"n","subnet":"10.1.2.0/24"}`)
+	f.Add("POST", "/api/v1/endpointGroups/default:g/", `{"tenantName":"default","groupName":"g","networkName":"n","ipPool":"10.1.2.5"}`)
+	f.Add("PUT", "/api/v1/globals/global/", `{"name":"global","vlans":"1-5"}`)
+	f.Add("DELETE", "/api/v1/tenants/t", "")
+	f.Add("GET", "/api/v1/inspect/endpoints/abcd?consistency=cache", "")
+	f.Add("DELETE", "/debug/epcleanup/tenant/default/ep/a/b/c", "")
+	f.Add("GET", "/version//../info", "\x00")
+	f.Fuzz(func(t *testing.T, method, target, body string) {
+		if _, err := url.ParseRequestURI(target); err != nil || !strings.HasPrefix(target, "/") || method == http.MethodConnect {
+			return
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		handler := fuzzed(t)
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, req)
+		if answer.Code >= http.StatusInternalServerError || answer.Code == http.StatusOK && answer.Header().Get("Content-Type") == "" {
+			t.Errorf("%s %q %q: %d %s", method, target, body, answer.Code, answer.Body)
+		}
+	})
+}
+
+func fuzzed(t *testing.T) http.Handler {
+	t.Helper()
+	r := newRig(t, nil)
+	r.network("default", "n1", `"subnet":"10.1.9.0/24"`)
+	return api.Handler(r.options)
+}
