@@ -125,14 +125,15 @@ func reservedBlocks(m *ledger.Model, n *state.Network) []alloc.Range {
 
 func addresses(r state.AddrRange) alloc.Range { return alloc.Addresses(r.First, r.Last) }
 
-// tags are the numbers that packets of a network carry: the VLAN; for vxlan the VNI, inside and outside of hosts.
+// tags are the numbers that packets of a network carry inside and outside of hosts: for vxlan the id of its bridge
+// domain and the VNI, else the VLAN and none.
 func tags(m *ledger.Model, networkKey string) (inside, outside int) {
 	decided := m.NetworkState(networkKey)
 	switch {
 	case decided == nil:
 		return 0, 0
 	case decided.VNI != 0:
-		return decided.VNI, decided.VNI
+		return decided.ID, decided.VNI
 	}
 	return decided.VLAN, 0
 }
