@@ -58,6 +58,9 @@ type Conn struct {
 	owned   sync.WaitGroup
 }
 
+// silences is how many times of Options.Echo a switch may say nothing.
+const silences = 3
+
 type echoRequest struct {
 	xid     uint32
 	payload []byte
@@ -328,8 +331,8 @@ func (c *Conn) keepAlive() {
 			if silent++; c.heard.Swap(false) {
 				silent = 0
 			}
-			if silent >= 3 {
-				c.fail(fmt.Errorf("switch was silent for %v", 3*c.echo))
+			if silent >= silences {
+				c.fail(fmt.Errorf("switch was silent for %v", silences*c.echo))
 			} else if silent > 0 {
 				err = c.send(ctx, echo(of.Type_EchoRequest, nil))
 			}

@@ -38,12 +38,11 @@ func (c *Conn) sendAs(ctx context.Context, xid uint32, encode encoder) error {
 }
 
 // writeAll encodes and writes messages back to back. An encoding error leaves out that message and those after it;
-// an error of writing ends the connection, because the switch may have half a message.
+// an error of writing ends the connection, because the switch may have half a message. For the same reason ctx is looked
+// at between chunks only; within one, a switch that does not read is given as long as one that says nothing.
 func (c *Conn) writeAll(ctx context.Context, count int, encode func(buf []byte, i int) ([]byte, error)) error {
 	c.write.Lock()
 	defer c.write.Unlock()
-	deadline, _ := ctx.Deadline()
-	_ = c.conn.SetWriteDeadline(deadline)
 	buf := c.scratch[:0]
 	var failed error
 	for i := range count {
@@ -76,6 +75,7 @@ func (c *Conn) flush(ctx context.Context, buf []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(max(silences*c.echo, time.Second)))
 	if _, err := c.conn.Write(buf); err != nil {
 		c.fail(fmt.Errorf("writing to switch: %w", err))
 		return c.Err()
