@@ -19,7 +19,7 @@ import (
 // Endpoints of the world that is traced. Tenants red and blue use the same addresses.
 const (
 	macA, macB, macR = "02:02:0a:01:00:02", "02:02:0a:01:00:03", "02:02:0a:01:00:04"
-	macD             = "02:02:0a:01:00:05"
+	macD, macT       = "02:02:0a:01:00:05", "02:02:0a:01:00:06"
 )
 
 func tracedWorld(mode string) *world {
@@ -32,6 +32,8 @@ func tracedWorld(mode string) *world {
 	w.endpoint("red:net", id("h2", "r"), 0, macR, "10.1.0.4", "fd00::4", 8)
 	w.endpoint("blue:net", id("h1", "c"), 7, macA, "10.1.0.2", "fd00::2", 9)
 	w.endpoint("blue:net", id("h1", "d"), 8, macD, "10.1.0.5", "fd00::5", 9)
+	w.host("h6", "fd31::6")
+	w.endpoint("blue:net", id("h6", "t"), 0, macT, "10.1.0.6", "", 9)
 	w.endpoint("blue:net", id("h3", "s"), 0, macB, "10.1.0.3", "fd00::3", 9)
 	return w
 }
@@ -50,13 +52,19 @@ func newLab(t *testing.T) *lab {
 	ovs.Vsctl("add-port", "br-phy", "wire", "--", "set", "interface", "wire", "type=internal")
 	ovs.RunInside("ip", "addr", "add", "172.31.0.1/24", "dev", "br-phy")
 	ovs.RunInside("ip", "link", "set", "br-phy", "up")
+	ports := []string{"add-port", ovs.Bridge, "vx0", "--", "set", "interface", "vx0", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=100"}
 	for _, port := range []int{5, 6, 7, 8, 9} {
-		ovs.Vsctl("add-port", ovs.Bridge, fmt.Sprint("p", port), "--", "set", "interface", fmt.Sprint("p", port), "type=internal", fmt.Sprint("ofport_request=", port))
+		name := fmt.Sprint("p", port)
+		ports = append(ports, "--", "add-port", ovs.Bridge, name, "--", "set", "interface", name, "type=internal", fmt.Sprint("ofport_request=", port))
 	}
-	ovs.Vsctl("add-port", ovs.Bridge, "vx0", "--", "set", "interface", "vx0", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=100")
-	for _, peer := range []string{"2", "3"} {
-		ovs.Wait("route to the underlay", func() bool { return strings.Contains(ovs.Appctl("ovs/route/show"), "172.31.0.0/24") })
-		ovs.Appctl("tnl/neigh/set", "br-phy", "172.31.0."+peer, "aa:55:aa:55:00:0"+peer)
+	ovs.Vsctl(ports...)
+	ovs.RunInside("ip", "addr", "add", "fd31::1/64", "dev", "br-phy", "nodad")
+	ovs.Wait("routes to the underlay", func() bool {
+		routes := ovs.Appctl("ovs/route/show")
+		return strings.Contains(routes, "172.31.0.0/24") && strings.Contains(routes, "fd31::/64")
+	})
+	for _, peer := range []string{"172.31.0.2", "172.31.0.3", "fd31::6"} {
+		ovs.Appctl("tnl/neigh/set", "br-phy", peer, "aa:55:aa:55:00:0"+peer[len(peer)-1:])
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -89,7 +97,7 @@ func (l *lab) install(t *testing.T, p Program) {
 	}
 }
 
-var tunnelHeader = regexp.MustCompile(`ipv4\(src=[\d.]+,dst=([\d.]+).*?vni=(0x[0-9a-f]+)`)
+var tunnelHeader = regexp.MustCompile(`ipv[46]\(src=[^,]+,dst=([^,]+).*?vni=(0x[0-9a-f]+)`)
 
 // trace tells where a packet goes: names of ports and "tunnel ADDRESS VNI", sorted; and the datapath actions.
 func (l *lab) trace(packet string) (where []string, actions string) {
@@ -137,6 +145,10 @@ func ip6(port, src, dst, nwSrc, nwDst string) string {
 
 func tunnelled(from, vni, rest string) string {
 	return fmt.Sprintf("tun_id=%s,tun_src=%s,tun_dst=172.31.0.1,%s", vni, from, rest)
+}
+
+func tunnelled6(from, vni, rest string) string {
+	return fmt.Sprintf("tun_id=%s,tun_ipv6_src=%s,tun_ipv6_dst=fd31::1,%s", vni, from, rest)
 }
 
 func arp(port, src, op, spa, sha, tpa string) string {
@@ -189,6 +201,10 @@ func traceCases() []traceCase {
 		both("same address, other tenant", ip4("8", macD, macA, "10.1.0.5", "10.1.0.2"), "p7"),
 		both("other tenant's peer with the same address", ip4("8", macD, macB, "10.1.0.5", "10.1.0.3"), "tunnel 172.31.0.3 "+blueVNI),
 		both("peer is only red", tunnelled("172.31.0.2", blueVNI, ip4("100", macR, macA, "10.1.0.4", "10.1.0.2")), ""),
+		both("over IPv6", ip4("8", macD, macT, "10.1.0.5", "10.1.0.6"), "tunnel fd31::6 "+blueVNI),
+		both("from peer over IPv6", tunnelled6("fd31::6", blueVNI, ip4("100", macT, macD, "10.1.0.6", "10.1.0.5")), "p8"),
+		both("from wrong peer over IPv6", tunnelled6("fd31::7", blueVNI, ip4("100", macT, macD, "10.1.0.6", "10.1.0.5")), ""),
+		both("over IPv4 from peer that is on IPv6", tunnelled("172.31.0.2", blueVNI, ip4("100", macT, macD, "10.1.0.6", "10.1.0.5")), ""),
 		both("unknown VNI", tunnelled("172.31.0.2", "0x999", ip4("100", macR, macA, "10.1.0.4", "10.1.0.2")), ""),
 		both("port without endpoint", ip4("9", macA, macB, "10.1.0.2", "10.1.0.3"), ""),
 		both("LOCAL port", ip4("LOCAL", macA, macB, "10.1.0.2", "10.1.0.3"), ""),
