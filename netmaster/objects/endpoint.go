@@ -23,6 +23,7 @@ func (o *Objects) CreateEndpoint(ctx context.Context, request *protocol.CreateEn
 	if err := checkID(id); err != nil {
 		return nil, 0, err
 	}
+	o.notOrphaned(id) // before it is looked up, so that it is not released in between
 	var endpoint *state.Endpoint
 	var existing int64
 	revision, err := o.commit(ctx, "creating endpoint "+id.String(), func(tx *txn) (err error) {
@@ -37,7 +38,6 @@ func (o *Objects) CreateEndpoint(ctx context.Context, request *protocol.CreateEn
 	if err != nil {
 		return nil, 0, err
 	}
-	o.notOrphaned(id)
 	if existing != 0 {
 		revision = existing
 	}

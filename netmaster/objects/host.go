@@ -63,6 +63,13 @@ type orphan struct {
 	held  bool
 }
 
+// orphans are those of one host. They are known by one registration: a later one, perhaps with another leader, says
+// anew what the host has, so nothing may be removed because of the earlier.
+type orphans struct {
+	registered int64 // revision of the host's record
+	ids        map[state.EndpointID]orphan
+}
+
 // RegisterHost records a host, removes what it says was removed there, and compares what it has with what the store
 // gives it. A host must list attachments that it is still making: what it does not list is orphaned.
 func (o *Objects) RegisterHost(ctx context.Context, request *protocol.RegisterRequest) (Registration, error) {
@@ -181,20 +188,29 @@ func (o *Objects) setOrphans(host string, found *Registration) {
 	now := make(map[state.EndpointID]orphan, len(found.Orphaned))
 	for _, id := range found.Orphaned {
 		now[id] = orphan{o.options.Now(), found.Held}
-		if old, known := before[id]; known {
+		if old, known := before.ids[id]; known {
 			now[id] = old // a host that registers again does not get more time, nor out of the operator's hands
 		}
 	}
-	o.orphans[host] = now
+	o.orphans[host] = orphans{found.Revision, now}
 }
 
 func (o *Objects) notOrphaned(id state.EndpointID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.orphans[id.Host], id)
-	if len(o.orphans[id.Host]) == 0 {
+	delete(o.orphans[id.Host].ids, id)
+	if len(o.orphans[id.Host].ids) == 0 {
 		delete(o.orphans, id.Host)
 	}
+}
+
+// isOrphaned tells whether an endpoint is orphaned by that registration.
+func (o *Objects) isOrphaned(id state.EndpointID, registered int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.orphans[id.Host]
+	_, is := known.ids[id]
+	return is && known.registered == registered
 }
 
 // Orphans are the endpoints that their hosts no longer have, of one host or of all for "", sorted.
@@ -202,8 +218,8 @@ func (o *Objects) Orphans(host string) []Orphan {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var out []Orphan
-	for name, ids := range o.orphans {
-		for id, is := range ids {
+	for name, known := range o.orphans {
+		for id, is := range known.ids {
 			if host == "" || host == name {
 				out = append(out, Orphan{id, is.since, is.held})
 			}
@@ -220,16 +236,21 @@ func (o *Objects) ReleaseOrphans(ctx context.Context, host string) (int, error) 
 }
 
 func (o *Objects) releaseOrphans(ctx context.Context, orphans []Orphan) error {
-	ids := make([]state.EndpointID, 0, len(orphans))
 	for _, orphan := range orphans {
-		ids = append(ids, orphan.ID)
-	}
-	err := o.deleteEndpoints(ctx, ids, func(*txn) bool { return true })
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		o.notOrphaned(id)
+		id, released := orphan.ID, false
+		_, err := o.commit(ctx, "releasing orphaned endpoint "+id.String(), func(tx *txn) error {
+			host := tx.Host(id.Host)
+			if released = host != nil && o.isOrphaned(id, tx.RevisionOf(host.StoreKey())); released {
+				tx.deleteEndpoint(id)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if released {
+			o.notOrphaned(id)
+		}
 	}
 	return nil
 }

@@ -60,8 +60,8 @@ type Objects struct {
 
 	mu      sync.Mutex
 	agents  Agents
-	orphans map[string]map[state.EndpointID]orphan // by host
-	silent  map[string]time.Time                   // hosts that are not connected, and since when
+	orphans map[string]orphans   // by host
+	silent  map[string]time.Time // hosts that are not connected, and since when
 }
 
 // New makes the operations on a ledger. Until SetAgents is called, no agent counts as connected or as having
@@ -72,7 +72,7 @@ func New(l *ledger.Ledger, options Options, log *logrus.Entry) *Objects {
 	}
 	return &Objects{
 		ledger: l, options: options, log: log, agents: noAgents{},
-		orphans: make(map[string]map[state.EndpointID]orphan), silent: make(map[string]time.Time),
+		orphans: make(map[string]orphans), silent: make(map[string]time.Time),
 	}
 }
 

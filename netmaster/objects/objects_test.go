@@ -1,12 +1,14 @@
 package objects
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/memory"
 	"github.com/contiv/contiv/ofnet/protocol"
 	"github.com/contiv/contiv/state"
 )
@@ -526,4 +528,42 @@ func (b *bed) register(r *protocol.RegisterRequest) {
 	if _, err := b.RegisterHost(b.t.Context(), r); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// TestOrphansOfAnotherLeader: what one leader thinks orphaned is not removed after the host told another leader better.
+func TestOrphansOfAnotherLeader(t *testing.T) {
+	b := newBed(t)
+	b.network(net4("default:n", "10.1.2.0/24"))
+	b.host("h1")
+	var has []protocol.Attachment
+	for i := range 4 {
+		has = append(has, attached(b.endpoint(request("h1", string(rune('a'+i)), "n", ""))))
+	}
+	b.host("h1", has[:3]...)
+	other := New(b.ledger, b.options, quiet())
+	other.SetAgents(b)
+	if _, err := other.RegisterHost(t.Context(), &protocol.RegisterRequest{Host: "h1", MTU: 1500, Attachments: has}); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(time.Hour)
+	b.sweep()
+	if n := b.used("default:n"); n != 4 {
+		t.Errorf("%d addresses are used", n)
+	}
+}
+
+// TestStoreGone: without the store nothing is written and nothing forgotten, and it goes on by itself.
+func TestStoreGone(t *testing.T) {
+	b := newBed(t)
+	store, ok := b.store.(*memory.Store)
+	if !ok {
+		t.Fatal("not in memory")
+	}
+	store.SetUnavailable(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := b.CreateTenant(ctx, &state.Tenant{TenantName: "blue"})
+	b.refused(err, Unavailable, "creating tenant blue")
+	store.SetUnavailable(false)
+	b.tenant("blue")
 }
