@@ -110,7 +110,7 @@ func mustPing(tb testing.TB, from, to *container) {
 	tb.Helper()
 	for _, addr := range []string{to.ip(), to.ip6()} {
 		waitFor(tb, 5*time.Second, fmt.Sprintf("%s to answer %s", addr, from.port.ID), func() bool {
-			return ping(tb, from.ns, addr, "-c", "1") == 1
+			return ping(tb, from.ns, addr, "-c", "1", "-W", "0.02") == 1
 		})
 	}
 }
@@ -323,7 +323,9 @@ func TestSwitchRestartIsReplayed(t *testing.T) {
 		t.Errorf("links left behind:\n%s\nbefore:\n%s", now, before)
 	}
 	h.startSwitch()
+	from := time.Now()
 	mustPing(t, a, b)
+	t.Logf("forwarding again %v after ovs-vswitchd was started", time.Since(from))
 	attach(t, d, late)
 	mustPing(t, a, late)
 	waitFor(t, 5*time.Second, "all to be realised", func() bool { return d.Status().Realised == w.position() })

@@ -137,7 +137,7 @@ func (w *Writer) agrees(ctx context.Context, conn *openflow.Conn) (bool, error) 
 
 // startRound installs everything under a new round and then deletes what is of others.
 func (w *Writer) startRound(ctx context.Context, conn *openflow.Conn) error {
-	round, err := w.cfg.NewRound(ctx)
+	round, err := w.newRound(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("beginning a round of flows: %w", err)
 	}
@@ -153,6 +153,22 @@ func (w *Writer) startRound(ctx context.Context, conn *openflow.Conn) error {
 	}
 	w.finish()
 	return nil
+}
+
+// newRound takes rounds until one has no flow in the switch: the memory of the last may have been lost.
+func (w *Writer) newRound(ctx context.Context, conn *openflow.Conn) (uint16, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	for {
+		round, err := w.cfg.NewRound(ctx)
+		if err != nil {
+			return 0, err
+		}
+		there, err := conn.Aggregate(ctx, uint64(round)<<RoundShift, RoundBits)
+		if err != nil || there.Flows == 0 {
+			return round, err
+		}
+	}
 }
 
 // flush sends what changed.

@@ -111,6 +111,7 @@ func TestRounds(t *testing.T) {
 	}
 	w.Close()
 
+	r.last.Store(0)     // the memory of rounds is lost
 	w = start(t, o, &r) // an agent that comes back with another program
 	wait(t, w, begin(w, writer.Update{Flows: []openflow.Flow{flow(3, 7, out1), flow(4, 9, out1)}}))
 	flows = o.Flows()
