@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+const docsPath = "../../docs/pipeline.md"
+
+// TestDocs holds docs/pipeline.md to the declarations and to flows as they are compiled.
+func TestDocs(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(docsIntro)
+	b.WriteString("\n## Tables\n\n| id | name | purpose | no flow takes it |\n|---|---|---|---|\n")
+	for _, table := range Tables() {
+		miss := "dropped"
+		if table.Miss != 0 {
+			miss = fmt.Sprintf("to %d", table.Miss)
+		}
+		purpose := table.Purpose
+		if table.Reserved {
+			purpose = "(reserved) " + purpose
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", table.ID, table.Name, purpose, miss)
+	}
+	b.WriteString("\n## Registers\n\n| field | bits | content |\n|---|---|---|\n")
+	for _, r := range Registers() {
+		fmt.Fprintf(&b, "| %s | reg%d, %d bits from %d | %s |\n", r.Name, r.Index, r.Bits, r.First, r.Content)
+	}
+	b.WriteString(docsNumbers)
+	b.WriteString("\n## One flow of each kind\n\nAs `ovs-ofctl` prints them, without cookies. Network 3 of tenant 3 has VNI 0x3eb; " +
+		"endpoint 10.1.0.2 is here on port 5, 10.1.0.4 on the host with the tunnel address 172.31.0.2; the tunnel port is 100.\n")
+	for _, e := range docsExamples {
+		fmt.Fprintf(&b, "\n%s\n\n```\n%s\n```\n", e.says, exampleFlow(t, e))
+	}
+	b.WriteString(docsEnd)
+	compareFile(t, docsPath, b.String())
+}
+
+type example struct {
+	mode     string
+	table    uint8
+	priority uint16
+	has      string // what the flow's text contains
+	says     string
+}
+
+var docsExamples = []example{
+	{protocol.ARPProxy, tableInput, 100, "in_port=100", "A packet from the tunnel is marked as such. What comes with a multicast source, a VLAN tag or for a bridge's own protocols (01:80:c2) is dropped before."},
+	{protocol.ARPProxy, tableTenant, 100, "in_port=5", "A local port means an endpoint: its tenant, network and identity are written down. There is no flow for a port without an endpoint record, so nothing passes."},
+	{protocol.ARPProxy, tableTenant, 100, "tun_id=0x3eb", "A VNI means a network."},
+	{protocol.ARPProxy, tableSpoof, 100, "ip,in_port=5", "An endpoint sends from its own MAC and IPv4 address."},
+	{protocol.ARPProxy, tableSpoof, 100, "arp,in_port=5", "It speaks for itself in ARP."},
+	{protocol.ARPProxy, tableSpoof, 100, "ipv6,in_port=5,dl_src=02:02:0a:01:00:02,ipv6_src=fd00::2", "It sends from its own IPv6 address, or from the link-local one that follows from its MAC address (EUI-64)."},
+	{protocol.ARPProxy, tableSpoof, 110, "ipv6_src=fd00::2,icmp_type=135,nd_sll=02", "It speaks for itself in neighbour discovery: a solicitation names its own MAC address, or none."},
+	{protocol.ARPProxy, tableSpoof, 110, "ipv6_src=fd00::2,icmp_type=136,nd_target=fd00::2,nd_tll=02", "An advertisement is about its own address. Router advertisements and redirects are dropped; so are probes for duplicates (source ::), whose sender then uses the address, as it should."},
+	{protocol.ARPProxy, tableARPND, 100, "arp,reg0=0x1/0xf,reg5=0x30000/0xffff0000,arp_tpa=10.1.0.4", "ARP mode proxy: the switch answers a local endpoint's request for any endpoint of its network, here or elsewhere. Other ARP is dropped: every endpoint of the network is known."},
+	{protocol.ARPProxy, tableARPND, 110, "arp_tpa=10.1.0.2", "An announcement of the own address is not answered."},
+	{protocol.ARPProxy, tableARPND, 100, "nd_target=fd00::4", "A neighbour solicitation is answered likewise: it becomes an advertisement here ..."},
+	{protocol.ARPProxy, tableNDReply, 100, "nd_tll", "... and gets the link-layer address in the next table, because Open vSwitch writes that field only where the packet is known to be an advertisement."},
+	{protocol.ARPProxy, tableARPND, 120, "nd_sll", "A unicast solicitation without the sender's MAC address leaves no room for an answer; it goes to the neighbour itself."},
+	{protocol.ARPFlood, tableARPND, 100, "arp", "ARP mode flood: ARP goes its way like a broadcast, neighbour discovery too."},
+	{protocol.ARPProxy, tableSrcGroup, 100, "nw_src=10.1.0.4", "A packet from the tunnel has the MAC and IP address of an endpoint of the network, and comes from the tunnel address of that endpoint's host. Anything else is dropped."},
+	{protocol.ARPFlood, tableSrcGroup, 100, "arp_spa=10.1.0.4", "The same for flooded ARP."},
+	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity, for policy to come."},
+	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:02", "A MAC address of the network that is here."},
+	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:04", "One that is elsewhere: through the tunnel port to its host. (A packet that came from the tunnel cannot leave by it: the switch never sends out of the port of entry.)"},
+	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "Broadcast and multicast of a local endpoint: to the network's local ports and to every host that has endpoints in it."},
+	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x2/0xf,reg5=0x30000", "From a host: to local ports only."},
+	{protocol.ARPFlood, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "In ARP mode flood unknown unicast goes there as well; in proxy mode it is dropped."},
+}
+
+func exampleFlow(t *testing.T, e example) string {
+	t.Helper()
+	p := Compile(tracedWorld(e.mode).State)
+	for _, f := range p.SortedFlows() {
+		f.Cookie = 0
+		if f.Table == e.table && f.Priority == e.priority && strings.Contains(f.String(), e.has) {
+			return f.String()
+		}
+	}
+	t.Errorf("no flow in table %d with priority %d and %q", e.table, e.priority, e.has)
+	return ""
+}
+
+const docsIntro = `# The OpenFlow pipeline
+
+<!-- Written by "go test ./ofnet/pipeline -update" from the declarations and flows of that package; a test checks that it is current. -->
+
+What is built: VXLAN, forward mode bridge. A packet goes from table to table; registers carry what is known about it. The
+reserved tables have their final numbers and pass packets on, or nothing leads to them yet.
+`
+
+const docsNumbers = `
+Cookies: bits 63-48 round of writing, 47-44 schema (1), 43-40 mode (2: VXLAN bridge), 39-32 category (1 base, 2 network,
+3 endpoint), 31-0 the network's id or a hash of the endpoint's.
+
+Groups: bits 31-28 kind (1 flood from here, 2 flood from a host), 27-12 network id, 11-0 part. A group message stays under
+32 KiB; more buckets (about 680 peers) are shared out to parts 1, 2, ..., which part 0 hands on to. Numbers follow from the
+network's id alone, so they are the same after a restart.
+`
+
+const docsEnd = `
+## How many flows
+
+With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 beside IPv4 (one tunnel port):
+
+| ARP mode | flows | groups |
+|---|---|---|
+| proxy | base + 3K + 7L + 4R + 12 L6 + 4 R6 | 2K |
+| flood | base + 3K + 5L + 4R + 11 L6 + 3 R6 | 2K |
+
+The base is below 45. Nothing is multiplied: one more peer or network adds no flow per endpoint.
+
+## What is not realised
+
+The host reports these and installs nothing for them: encapsulation vlan and forward mode routing (not available yet); an
+endpoint whose network, host, tunnel address or local port is not known; an unusable MAC or IP address; of two records that
+claim the same address, port, network id or VNI, the second by key.
+`
