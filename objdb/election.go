@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// LeaderKey is the term record of netmaster's leadership; BeatKey of it is renewed every second.
+// LeaderKey is the term record of netmaster's leadership; LeaderKey+"-beat" is what its holder renews every second.
 const LeaderKey = "lock/netmaster/leader"
 
 // Leader is the term record: who leads. It is written when somebody takes over and not touched until the next does.
