@@ -60,7 +60,7 @@ var docsExamples = []example{
 	{protocol.ARPProxy, tableARPND, 100, "arp,reg0=0x1/0xf,reg5=0x30000/0xffff0000,arp_tpa=10.1.0.4", "ARP mode proxy: the switch answers a local endpoint's request for any endpoint of its network, here or elsewhere. Other ARP is dropped: every endpoint of the network is known."},
 	{protocol.ARPProxy, tableARPND, 110, "arp_tpa=10.1.0.2", "An announcement of the own address is not answered."},
 	{protocol.ARPProxy, tableARPND, 100, "nd_target=fd00::4", "A neighbour solicitation is answered likewise: it becomes an advertisement here ..."},
-	{protocol.ARPProxy, tableNDReply, 100, "nd_tll", "... and gets the link-layer address in the next table, because Open vSwitch writes that field only where the packet is known to be an advertisement."},
+	{protocol.ARPProxy, tableNDReply, 100, "ND_TLL", "... and gets the link-layer address in the next table, because Open vSwitch writes that field only where the packet is known to be an advertisement."},
 	{protocol.ARPProxy, tableARPND, 120, "nd_sll", "A unicast solicitation without the sender's MAC address leaves no room for an answer; it goes to the neighbour itself."},
 	{protocol.ARPFlood, tableARPND, 100, "arp", "ARP mode flood: ARP goes its way like a broadcast, neighbour discovery too."},
 	{protocol.ARPProxy, tableSrcGroup, 100, "nw_src=10.1.0.4", "A packet from the tunnel has the MAC and IP address of an endpoint of the network, and comes from the tunnel address of that endpoint's host. Anything else is dropped."},
