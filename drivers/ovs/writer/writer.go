@@ -7,7 +7,7 @@
 // Each flow carries a round in its cookie. After a start of the agent nothing is touched until Start. Then
 // everything is added under a round that no flow has yet: adding a flow that is there already only renews its cookie
 // and actions, so that traffic goes on. When all is added, flows of any other round are deleted, with groups that are not
-// of the program. The same is done when the switch lost flows, and when it is not certain what it has.
+// of the program. The same is done when the switch lost flows, and when a round was not finished.
 //
 // # Refusals
 //
@@ -76,7 +76,7 @@ type Writer struct {
 
 	mu        sync.Mutex
 	program   *program
-	ready     bool          // Replace was called
+	ready     bool          // Start was called
 	round     uint16        // 0: nothing written in this life
 	complete  bool          // the round was written and others deleted
 	done      uint64        // the switch has all up to this
