@@ -39,6 +39,9 @@ type Agent interface {
 // SocketName is the name of the server's socket in the run directory.
 const SocketName = "contiv-cni.sock"
 
+// maxSocketPath is what the kernel lets a unix socket's path have.
+const maxSocketPath = 107
+
 // maxBody bounds a request: a configuration with its prevResult.
 const maxBody = 1 << 20
 
@@ -57,6 +60,9 @@ func New(agent Agent, log *logrus.Entry) *Server { return &Server{agent: agent, 
 // Listen opens the server's unix socket, only for root. A socket that a dead agent left is replaced; one that answers
 // is an error.
 func Listen(path string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("CNI socket %s: the path is longer than the %d bytes that a socket may have; give a shorter --run-dir", path, maxSocketPath)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the CNI socket: %w", err)
 	}

@@ -196,10 +196,18 @@ func (a *Agent) Check(ctx context.Context, containerID, ifName string) (mgmtfn.A
 	if reason, missing := notRealised(switched, id); missing {
 		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: %s", id, mgmtfn.ErrDamaged, reason)
 	}
-	if _, known := a.session.Record(endpointRef(id)); !known && a.session.Status().Desired.Store != "" {
+	if a.disowned(id) {
 		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: netmaster does not know it", id, mgmtfn.ErrDamaged)
 	}
 	return outward(port), nil
+}
+
+// disowned tells whether netmaster has said what this host should have, and an endpoint is not among it.
+func (a *Agent) disowned(id protocol.EndpointID) bool {
+	// In this order: what arrives in between makes an endpoint known, not unknown.
+	synced := a.session.Status().Desired.Store != ""
+	_, known := a.session.Record(endpointRef(id))
+	return synced && !known
 }
 
 // find answers a port of this host, nil if there is none.

@@ -369,6 +369,31 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestReleasedByOperator: what netmaster took from a living host is not answered as attached.
+func TestReleasedByOperator(t *testing.T) {
+	m, s := mastertest.New(t, nil), newTestSwitch()
+	a, _ := startAgent(t, m, s)
+	connected(t, a)
+	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	m.Release(idOf("c1"))
+	eventually(t, "check fails", func() bool {
+		_, err := a.Check(t.Context(), "c1", "eth0")
+		return errors.Is(err, mgmtfn.ErrDamaged)
+	})
+	got, err := a.Attach(t.Context(), request("c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.IPv4 != netip.MustParsePrefix("10.1.0.2/16") || !m.Has(idOf("c1")) {
+		t.Errorf("attached again as %+v", got)
+	}
+	if _, err := a.Check(t.Context(), "c1", "eth0"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRegisterWhileAttaching: an endpoint under way is listed, else netmaster would release it.
 func TestRegisterWhileAttaching(t *testing.T) {
 	m, s := mastertest.New(t, nil), newTestSwitch()

@@ -38,11 +38,16 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 	if err != nil {
 		return mgmtfn.Attachment{}, err
 	}
-	if existing != nil {
+	if existing != nil && !a.disowned(id) {
 		return a.again(ctx, existing, want)
 	}
 	if err := a.askable(ctx); err != nil {
 		return mgmtfn.Attachment{}, fmt.Errorf("attaching %s: %w", id, err)
+	}
+	if existing != nil { // An operator released it: the container gets a new one.
+		if err := a.dp.RemovePort(ctx, id); err != nil {
+			return mgmtfn.Attachment{}, fmt.Errorf("attaching %s again: %w", id, err)
+		}
 	}
 	if err := a.finishRemoval(ctx, id); err != nil {
 		return mgmtfn.Attachment{}, err

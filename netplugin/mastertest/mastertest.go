@@ -292,6 +292,13 @@ func (m *Master) FailOn(method string, failure error) (heal func()) {
 	return func() { set(nil) }
 }
 
+// Release takes an endpoint away, as an operator does.
+func (m *Master) Release(id protocol.EndpointID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.remove(id)()
+}
+
 // Has tells whether there is such an endpoint.
 func (m *Master) Has(id protocol.EndpointID) bool {
 	m.mu.Lock()
