@@ -13,8 +13,9 @@
 // # Records and revisions
 //
 // What a host needs is a set of records, each with a kind, a key and a body. A Position is (store id, store revision).
-// Records with an older revision than the one held are ignored, so that the answer of a call and the stream may
-// arrive in any order.
+// Records with an older revision than the one held are ignored, unless the message's position is not older than the
+// one held, so that the answer of a call and the stream may arrive in any order. Records of an answer that the stream
+// has not confirmed when it reaches the answer's position are undone.
 //
 // To resume on any leader, the agent sends with register its position and one digest for each of Buckets buckets of
 // its records (Digest). The leader sends, as a snapshot, whole buckets whose digest differs, in most cases none. With
