@@ -45,7 +45,12 @@ func run(ctx context.Context) error {
 	only := flag.String("only", "", "comma-separated `ROWS` such as P1,P5; all if empty")
 	pairs := flag.Int("pairs", 9, "`NUMBER` of pairs per ratio")
 	binDir := flag.String("bin", "bin", "`DIRECTORY` of the binaries")
+	bare := flag.String("bare", "", "serve the denominator of P6 for transactions of this `SHAPE` (used by bench itself)")
+	bareDir := flag.String("dir", "", "with -bare: `DIRECTORY` of its store")
 	flag.Parse()
+	if *bare != "" {
+		return serveBare(ctx, *bare, *bareDir)
+	}
 	dir, err := filepath.Abs(*binDir)
 	if err != nil {
 		return fmt.Errorf("directory of the binaries: %w", err)
