@@ -274,8 +274,8 @@ func (f *fixture) gone(c *client) {
 	}
 }
 
-// wantCode checks the code of a refusal and a part of its text.
-func wantCode(t *testing.T, err error, code int, text string) *protocol.Error {
+// wantCode checks the code of a refusal and a part of its text, and answers the leader it names.
+func wantCode(t *testing.T, err error, code int, text string) (leader string) {
 	t.Helper()
 	var refused *protocol.Error
 	if !errors.As(err, &refused) {
@@ -284,7 +284,7 @@ func wantCode(t *testing.T, err error, code int, text string) *protocol.Error {
 	if refused.Code != code || !strings.Contains(refused.Message, text) {
 		t.Fatalf("got code %d %q, want %d and %q", refused.Code, refused.Message, code, text)
 	}
-	return refused
+	return refused.Leader
 }
 
 func TestRegisterRefusals(t *testing.T) {
@@ -325,8 +325,8 @@ func TestNotLeader(t *testing.T) {
 	f.SetLeader(false, "192.0.2.7:9001")
 	f.gone(c)
 	err := f.dial(nil).call(protocol.MethodRegister, request("h1"), nil)
-	if refused := wantCode(t, err, protocol.CodeNotLeader, "does not lead"); refused.Leader != "192.0.2.7:9001" {
-		t.Errorf("leader is %q", refused.Leader)
+	if leader := wantCode(t, err, protocol.CodeNotLeader, "does not lead"); leader != "192.0.2.7:9001" {
+		t.Errorf("leader is %q", leader)
 	}
 	f.SetLeader(true, f.address)
 	f.registered("h1")

@@ -54,13 +54,13 @@ type master struct {
 	stop    context.CancelFunc
 }
 
-func newCluster(t testing.TB, masters int, secure *tls.Config) *cluster {
-	t.Helper()
+func newCluster(tb testing.TB, masters int, secure *tls.Config) *cluster {
+	tb.Helper()
 	c := &cluster{
-		t: t, at: protocol.Position{Store: "store-1"}, records: map[index.Ref]distribute.ScopedRecord{},
+		t: tb, at: protocol.Position{Store: "store-1"}, records: map[index.Ref]distribute.ScopedRecord{},
 		lost: map[string][]protocol.EndpointID{},
 	}
-	t.Cleanup(c.down.Wait)
+	tb.Cleanup(c.down.Wait)
 	for range masters {
 		c.addMaster(secure)
 	}
@@ -358,8 +358,8 @@ func (a *agent) Apply(ctx context.Context, update drivers.Update) ([]protocol.No
 }
 
 // await waits until the condition holds; it is looked at whenever the session changes, and now and then.
-func (a *agent) await(t testing.TB, what string, condition func(session.Status) bool) {
-	t.Helper()
+func (a *agent) await(tb testing.TB, what string, condition func(session.Status) bool) {
+	tb.Helper()
 	deadline := time.After(patience)
 	for {
 		changed := a.Changed()
@@ -371,43 +371,43 @@ func (a *agent) await(t testing.TB, what string, condition func(session.Status) 
 		case <-changed:
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline:
-			t.Fatalf("host %s: %s did not come; %+v", a.host, what, status)
+			tb.Fatalf("host %s: %s did not come; %+v", a.host, what, status)
 		}
 	}
 }
 
 // settle waits until the agent has realised everything the cluster has.
-func (a *agent) settle(t testing.TB, c *cluster) {
-	t.Helper()
-	a.await(t, "everything", func(s session.Status) bool {
+func (a *agent) settle(tb testing.TB, c *cluster) {
+	tb.Helper()
+	a.await(tb, "everything", func(s session.Status) bool {
 		position := c.position() // registrations of others move it
 		return s.Connected && s.Realised == position && s.Desired == position
 	})
 }
 
 // check compares what was applied with what the host needs.
-func (a *agent) check(t testing.TB, c *cluster) {
-	t.Helper()
-	a.settle(t, c)
+func (a *agent) check(tb testing.TB, c *cluster) {
+	tb.Helper()
+	a.settle(tb, c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	want := c.needs(a.host, a.catalog)
 	if diff := cmp.Diff(want, a.applied, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
-		t.Fatalf("host %s holds something else than it needs (-want +got):\n%s", a.host, diff)
+		tb.Fatalf("host %s holds something else than it needs (-want +got):\n%s", a.host, diff)
 	}
 	if records := a.Status().Records; records != len(want) {
-		t.Fatalf("host %s holds %d records, needs %d", a.host, records, len(want))
+		tb.Fatalf("host %s holds %d records, needs %d", a.host, records, len(want))
 	}
 }
 
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
+			tb.Fatalf("%s did not come", what)
 		}
 		<-tick.C
 	}

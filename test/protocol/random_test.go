@@ -21,6 +21,7 @@ func TestRandom(t *testing.T) {
 }
 
 func random(t *testing.T, r *rand.Rand) {
+	t.Helper()
 	c := newCluster(t, 2, nil)
 	c.change(globalRecord(1450))
 	leader := 0

@@ -58,7 +58,7 @@ func (x *Index) EachOf(name string, bucket int, f func(*Entry)) {
 	}
 	for _, s := range h.scopes {
 		s.eachOf(n, func(entry *Entry) {
-			if !entry.everyone && !(entry.catalog && h.catalog) {
+			if !h.hasAnyway(entry) {
 				f(entry)
 			}
 		})
@@ -72,11 +72,14 @@ func (x *Index) EachOf(name string, bucket int, f func(*Entry)) {
 	}
 	x.peers.eachOf(n, func(entry *Entry) {
 		inScope := entry.scope != "" && h.scopes[entry.scope] != nil
-		if !entry.everyone && !(entry.catalog && h.catalog) && !inScope && x.share(h, name, entry.host) {
+		if !h.hasAnyway(entry) && !inScope && x.share(h, name, entry.host) {
 			f(entry)
 		}
 	})
 }
+
+// hasAnyway tells whether the host needs a record whatever scopes it is in.
+func (h *host) hasAnyway(entry *Entry) bool { return entry.everyone || entry.catalog && h.catalog }
 
 // Each calls f once with each record that the host needs, in no order.
 func (x *Index) Each(name string, f func(*Entry)) {
