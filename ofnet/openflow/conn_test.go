@@ -20,21 +20,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t testing.TB) (*ovstest.OVS, *Conn, context.Context) {
-	t.Helper()
-	ovs := ovstest.Start(t)
+func start(tb testing.TB) (*ovstest.OVS, *Conn, context.Context) {
+	tb.Helper()
+	ovs := ovstest.Start(tb)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	return ovs, dial(t, ctx, ovs, Options{}), ctx
+	tb.Cleanup(cancel)
+	return ovs, dial(ctx, tb, ovs, Options{}), ctx
 }
 
-func dial(t testing.TB, ctx context.Context, ovs *ovstest.OVS, opts Options) *Conn {
-	t.Helper()
+func dial(ctx context.Context, tb testing.TB, ovs *ovstest.OVS, opts Options) *Conn {
+	tb.Helper()
 	c, err := Dial(ctx, ovs.Socket(), opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
@@ -138,7 +138,7 @@ func TestBadBundleInstallsNothing(t *testing.T) {
 
 func TestPacketIn(t *testing.T) {
 	ovs, _, ctx := start(t)
-	c := dial(t, ctx, ovs, Options{Packets: 4})
+	c := dial(ctx, t, ovs, Options{Packets: 4})
 	frame := make([]byte, 64)
 	copy(frame, "\x02\x02\x0a\x01\x00\x02\x02\x02\x0a\x01\x00\x01\x12\x34hello")
 	if err := c.Commit(ctx, []Mod{AddFlow(Flow{Table: 0, Priority: 1, Cookie: 0x55, Actions: Do(regB.Load(0x99), Controller(0))})}); err != nil {

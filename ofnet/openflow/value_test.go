@@ -2,6 +2,7 @@ package openflow
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -122,7 +123,7 @@ func TestDeadlineOfARequest(t *testing.T) {
 	if c.Err() != nil {
 		t.Errorf("a slow answer ended the connection: %v", c.Err())
 	}
-	if err := c.Close(); err != nil || c.Err() != ErrClosed {
+	if err := c.Close(); err != nil || !errors.Is(c.Err(), ErrClosed) {
 		t.Errorf("close: %v, %v", err, c.Err())
 	}
 }

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/contiv/contiv/ofnet/openflow"
@@ -396,66 +395,4 @@ func (c *Compiler) compileNetwork(key string, diff *differ) {
 	if delete(c.networks, key); now != nil {
 		c.networks[key] = now
 	}
-}
-
-// differ collects the differences of units. A flow that goes from one unit to another is set, not dropped.
-type differ struct {
-	flows      map[openflow.Key]openflow.Flow
-	dropFlows  map[openflow.Key]struct{}
-	groups     map[uint32]openflow.Group
-	dropGroups map[uint32]struct{}
-}
-
-func newDiffer() *differ {
-	return &differ{map[openflow.Key]openflow.Flow{}, map[openflow.Key]struct{}{}, map[uint32]openflow.Group{}, map[uint32]struct{}{}}
-}
-
-func (d *differ) unit(old, now *unit) {
-	if old == nil {
-		old = &unit{}
-	}
-	if now == nil {
-		now = &unit{}
-	}
-	had := make(map[openflow.Key]openflow.Flow, len(old.flows))
-	for _, f := range old.flows {
-		had[f.Key()] = f
-		d.dropFlows[f.Key()] = struct{}{}
-	}
-	for _, f := range now.flows {
-		if before, same := had[f.Key()]; same && before == f {
-			delete(d.dropFlows, f.Key())
-			continue
-		}
-		d.flows[f.Key()] = f
-	}
-	had2 := make(map[uint32]openflow.Group, len(old.groups))
-	for _, g := range old.groups {
-		had2[g.ID] = g
-		d.dropGroups[g.ID] = struct{}{}
-	}
-	for _, g := range now.groups {
-		if before, same := had2[g.ID]; same && before.Equal(&g) {
-			delete(d.dropGroups, g.ID)
-			continue
-		}
-		d.groups[g.ID] = g
-	}
-}
-
-func (d *differ) result() Diff {
-	var out Diff
-	for k, f := range d.flows {
-		delete(d.dropFlows, k)
-		out.Flows = append(out.Flows, f)
-	}
-	for id, g := range d.groups {
-		delete(d.dropGroups, id)
-		out.Groups = append(out.Groups, g)
-	}
-	out.DropFlows = slices.SortedFunc(maps.Keys(d.dropFlows), openflow.Key.Compare)
-	out.DropGroups = slices.Sorted(maps.Keys(d.dropGroups))
-	sortFlows(out.Flows)
-	sortGroups(out.Groups)
-	return out
 }

@@ -38,19 +38,20 @@ func tracedWorld(mode string) *world {
 	return w
 }
 
-// lab is a bridge with the ports of the traced world, a tunnel port, an underlay, and port 9 that no endpoint has.
+// lab is a bridge with the ports of the traced world, a tunnel port, an underlay, and port 9 that no endpoint has. The
+// tunnel address ends in the host's number.
 type lab struct {
 	*ovstest.OVS
 	conn  *openflow.Conn
 	names map[string]string // datapath port to name
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, host int) *lab {
 	t.Helper()
 	ovs := ovstest.Start(t)
 	ovs.Vsctl("add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone")
 	ovs.Vsctl("add-port", "br-phy", "wire", "--", "set", "interface", "wire", "type=internal")
-	ovs.RunInside("ip", "addr", "add", "172.31.0.1/24", "dev", "br-phy")
+	ovs.RunInside("ip", "addr", "add", fmt.Sprintf("172.31.0.%d/24", host), "dev", "br-phy")
 	ovs.RunInside("ip", "link", "set", "br-phy", "up")
 	ports := []string{"add-port", ovs.Bridge, "vx0", "--", "set", "interface", "vx0", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=100"}
 	for _, port := range []int{5, 6, 7, 8, 9} {
@@ -58,14 +59,11 @@ func newLab(t *testing.T) *lab {
 		ports = append(ports, "--", "add-port", ovs.Bridge, name, "--", "set", "interface", name, "type=internal", fmt.Sprint("ofport_request=", port))
 	}
 	ovs.Vsctl(ports...)
-	ovs.RunInside("ip", "addr", "add", "fd31::1/64", "dev", "br-phy", "nodad")
+	ovs.RunInside("ip", "addr", "add", fmt.Sprintf("fd31::%d/64", host), "dev", "br-phy", "nodad")
 	ovs.Wait("routes to the underlay", func() bool {
 		routes := ovs.Appctl("ovs/route/show")
 		return strings.Contains(routes, "172.31.0.0/24") && strings.Contains(routes, "fd31::/64")
 	})
-	for _, peer := range []string{"172.31.0.2", "172.31.0.3", "fd31::6"} {
-		ovs.Appctl("tnl/neigh/set", "br-phy", peer, "aa:55:aa:55:00:0"+peer[len(peer)-1:])
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	conn, err := openflow.Dial(ctx, ovs.Socket(), openflow.Options{})
@@ -163,8 +161,8 @@ func ns(port, src, dst, ipSrc, target, sll string) string {
 	return fmt.Sprintf("in_port=%s,dl_src=%s,dl_dst=%s,icmp6,ipv6_src=%s,ipv6_dst=ff02::1:ff00:4,icmpv6_type=135,icmpv6_code=0,nd_target=%s,nd_sll=%s,nw_ttl=255", port, src, dst, ipSrc, target, sll)
 }
 
-func na(port, src, ipSrc, target, tll string) string {
-	return fmt.Sprintf("in_port=%s,dl_src=%s,dl_dst=%s,icmp6,ipv6_src=%s,ipv6_dst=fd00::3,icmpv6_type=136,icmpv6_code=0,nd_target=%s,nd_tll=%s,nw_ttl=255", port, src, macB, ipSrc, target, tll)
+func na(ipSrc, target, tll string) string {
+	return fmt.Sprintf("in_port=5,dl_src=%s,dl_dst=%s,icmp6,ipv6_src=%s,ipv6_dst=fd00::3,icmpv6_type=136,icmpv6_code=0,nd_target=%s,nd_tll=%s,nw_ttl=255", macA, macB, ipSrc, target, tll)
 }
 
 const (
@@ -251,15 +249,18 @@ func traceCases() []traceCase {
 		both("ND duplicate detection", ns("5", macA, solicited, "::", "fd00::2", "00:00:00:00:00:00"), ""),
 		both("ND with another's MAC", ns("5", macA, solicited, "fd00::2", "fd00::3", macB), ""),
 		both("ND from another's address", ns("5", macA, solicited, "fd00::3", "fd00::4", macA), ""),
-		both("ND answer", na("5", macA, "fd00::2", "fd00::2", macA), "p6"),
-		both("ND answer for another", na("5", macA, "fd00::2", "fd00::4", macA), ""),
-		both("ND answer with another's MAC", na("5", macA, "fd00::2", "fd00::2", macR), ""),
-		both("router advertisement", strings.Replace(na("5", macA, linkA, "fd00::2", macA), "icmpv6_type=136,icmpv6_code=0,nd_target=fd00::2,nd_tll="+macA, "icmpv6_type=134,icmpv6_code=0", 1), ""),
+		both("ND answer", na("fd00::2", "fd00::2", macA), "p6"),
+		both("ND answer for another", na("fd00::2", "fd00::4", macA), ""),
+		both("ND answer with another's MAC", na("fd00::2", "fd00::2", macR), ""),
+		both("router advertisement", strings.Replace(na(linkA, "fd00::2", macA), "icmpv6_type=136,icmpv6_code=0,nd_target=fd00::2,nd_tll="+macA, "icmpv6_type=134,icmpv6_code=0", 1), ""),
 	}
 }
 
 func TestTraces(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t, 1)
+	for _, peer := range []string{"172.31.0.2", "172.31.0.3", "fd31::6"} {
+		l.Appctl("tnl/neigh/set", "br-phy", peer, "aa:55:aa:55:00:0"+peer[len(peer)-1:])
+	}
 	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
 		w := tracedWorld(mode)
 		p := Compile(w.State)

@@ -33,7 +33,7 @@ func (l *lab) ping(namespace, to, wait string) error {
 
 // TestTraffic sends real packets of real network stacks: duplicate detection, ARP and ND answered, neighbours reached.
 func TestTraffic(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t, 1)
 	a := l.container(t, 5, macA, "10.1.0.2/24", "fd00::2/64")
 	b := l.container(t, 6, macB, "10.1.0.3/24", "fd00::3/64")
 	spoofer := l.container(t, 8, macD, "10.1.0.2/24") // is 10.1.0.5 in truth
@@ -64,5 +64,39 @@ func TestTraffic(t *testing.T) {
 				t.Errorf("neighbour %s: %q, want %s", to, got, mac)
 			}
 		}
+	}
+}
+
+// TestTwoHosts sends real packets through real tunnels, with the programs that two hosts make of the same records.
+func TestTwoHosts(t *testing.T) {
+	one, two := newLab(t, 1), newLab(t, 2)
+	one.Run("ip", "link", "add", "cable", "netns", one.NetNS, "type", "veth", "peer", "name", "cable", "netns", two.NetNS)
+	for _, l := range []*lab{one, two} {
+		l.RunInside("ip", "link", "set", "cable", "up")
+		l.Vsctl("add-port", "br-phy", "cable")
+	}
+	a := one.container(t, 5, macA, "10.1.0.2/24", "fd00::2/64")
+	r := two.container(t, 6, macR, "10.1.0.4/24", "fd00::4/64")
+	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
+		w := tracedWorld(mode)
+		one.install(t, Compile(w.State))
+		w.Host, w.Ports = "h2", map[protocol.EndpointID]uint32{id("h2", "r"): 6}
+		two.install(t, Compile(w.State))
+		for ns, to := range map[string][]string{a: {"10.1.0.4", "fd00::4"}, r: {"10.1.0.2", "fd00::2"}} {
+			one.Wait("duplicate detection", func() bool { return one.Run("ip", "-n", ns, "-6", "addr", "show", "dev", "eth0", "tentative") == "" })
+			one.Run("ip", "-n", ns, "neigh", "flush", "dev", "eth0")
+			for _, address := range to {
+				// The first packets go while the switches find each other on the underlay.
+				one.Wait(mode+" ping "+address, func() bool { return one.ping(ns, address, "0.3") == nil })
+			}
+		}
+		if _, err := one.Try("nsenter", "--net=/run/netns/"+a, "ping", "-M", "do", "-s", "1422", "-c", "1", "-W", "5", "10.1.0.4"); err != nil {
+			t.Errorf("%s: full-sized packet: %v", mode, err)
+		}
+		w.Host, w.Ports = "h1", map[protocol.EndpointID]uint32{id("h1", "a"): 5}
+		delete(w.Endpoints, id("h2", "r"))
+		one.install(t, Compile(w.State))
+		// The switch looks at flows in use again a moment after the tables changed.
+		one.Wait(mode+" end of answers to a peer that is not known", func() bool { return one.ping(r, "10.1.0.2", "0.3") != nil })
 	}
 }

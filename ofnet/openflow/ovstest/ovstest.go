@@ -34,14 +34,14 @@ type OVS struct {
 var instances atomic.Int32
 
 // Start runs an Open vSwitch with one netdev bridge, fail_mode secure, and stops it when the test ends.
-func Start(t testing.TB) *OVS {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ovs") // t.TempDir is too long for a socket's name
+func Start(tb testing.TB) *OVS {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // TempDir makes names that are too long for a socket
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	o := &OVS{Dir: dir, NetNS: fmt.Sprintf("ovstest-%d-%d", os.Getpid(), instances.Add(1)), Bridge: "br-test", t: t}
-	t.Cleanup(o.stop)
+	o := &OVS{Dir: dir, NetNS: fmt.Sprintf("ovstest-%d-%d", os.Getpid(), instances.Add(1)), Bridge: "br-test", t: tb}
+	tb.Cleanup(o.stop)
 	o.Run("ip", "netns", "add", o.NetNS)
 	o.Run("ovsdb-tool", "create", o.path("conf.db"), schema)
 	o.Run("ovsdb-server", o.path("conf.db"), "--remote=punix:"+o.path("db.sock"), "--unixctl="+o.path("ovsdb.ctl"),
