@@ -174,6 +174,10 @@ func (s *Session) dial(ctx context.Context, address string) (net.Conn, error) {
 func (s *Session) register(ctx context.Context, l *link) error {
 	ctx, cancel := context.WithTimeout(ctx, registerTime)
 	defer cancel()
+	select {
+	case <-s.refresh: // this is the registration it asks for
+	default:
+	}
 	request, err := s.config.Agent.Describe(ctx)
 	if err != nil {
 		return fmt.Errorf("describing this host: %w", err)

@@ -109,7 +109,7 @@ func (s *Stream) notification(line []byte) (bool, error) {
 	if err := json.Unmarshal(line, &message); err != nil {
 		return false, fmt.Errorf("not a JSON-RPC message: %w", err)
 	}
-	if message.Method == nil || message.ID != nil {
+	if message.Method == nil || message.ID != nil && string(message.ID) != "null" {
 		return false, nil
 	}
 	if s.options.Notify == nil {
