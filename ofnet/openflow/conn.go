@@ -127,6 +127,9 @@ func newConn(raw net.Conn, opts Options) *Conn {
 	return c
 }
 
+// badVersion is the code of a bad request that is of another version than was agreed on.
+const badVersion = 0
+
 func (c *Conn) shakeHands(ctx context.Context) error {
 	if err := c.send(ctx, hello); err != nil {
 		return err
@@ -134,6 +137,9 @@ func (c *Conn) shakeHands(ctx context.Context) error {
 	parts, err := c.ask(ctx, func(buf []byte, xid uint32) ([]byte, error) {
 		return finish(begin(buf, of.Type_FeaturesRequest, xid), len(buf))
 	})
+	if refused := (*SwitchError)(nil); errors.As(err, &refused) && refused.Type == of.ET_BAD_REQUEST && refused.Code == badVersion {
+		return fmt.Errorf("the bridge does not speak OpenFlow 1.3 (its protocols column must name OpenFlow13): %w", err)
+	}
 	if err != nil {
 		return err
 	}

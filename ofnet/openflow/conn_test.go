@@ -190,6 +190,24 @@ func TestConnectionEndsWithTheSwitch(t *testing.T) {
 	})
 }
 
+func TestOtherVersionIsTold(t *testing.T) {
+	ovs := ovstest.Start(t)
+	ovs.Vsctl("set", "bridge", ovs.Bridge, "protocols=OpenFlow10")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ovs.Wait("refusal", func() bool {
+		c, err := Dial(ctx, ovs.Socket(), Options{})
+		if err == nil {
+			_ = c.Close()
+			return false
+		}
+		if !strings.Contains(err.Error(), "OpenFlow13") {
+			t.Errorf("error %v", err)
+		}
+		return true
+	})
+}
+
 func TestConcurrentUse(t *testing.T) {
 	ovs, c, ctx := start(t)
 	errs := make(chan error, 8)
