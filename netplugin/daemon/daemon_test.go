@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ type lab struct {
 	agent    *exec.Cmd
 	ended    chan error
 	log      bytes.Buffer
+	tls      *tls.Config // of REST; nil: plain
 }
 
 const patience = 20 * time.Second
@@ -181,11 +183,12 @@ func (l *lab) inside(do func() error) error {
 
 func (l *lab) socket() string { return filepath.Join(l.dir, cni.SocketName) }
 
-func (l *lab) startAgent(t *testing.T, master string) {
+func (l *lab) startAgent(t *testing.T, master string, more ...string) {
 	t.Helper()
-	l.agent = exec.Command("nsenter", "--net=/run/netns/"+l.ns, filepath.Join(binDir, "netplugin"),
+	args := append([]string{"--net=/run/netns/" + l.ns, filepath.Join(binDir, "netplugin"),
 		"--host", "host1", "--netmaster", master, "--vtep-ip", "192.0.2.1", "--datapath-type", "netdev",
-		"--ovs-rundir", l.dir, "--run-dir", l.dir, "--log-level", "debug")
+		"--ovs-rundir", l.dir, "--run-dir", l.dir, "--log-level", "debug"}, more...)
+	l.agent = exec.Command("nsenter", args...)
 	l.agent.Stderr = &l.log
 	if err := l.agent.Start(); err != nil {
 		t.Fatal(err)
@@ -226,8 +229,13 @@ func (l *lab) stopAgent(t *testing.T) {
 // get asks the agent's REST server.
 func (l *lab) get(t *testing.T, path string, into any) int {
 	t.Helper()
+	scheme := "http://"
+	if l.tls != nil {
+		scheme = "https://"
+	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
+		TLSClientConfig:   l.tls,
 		DialContext: func(_ context.Context, network, address string) (conn net.Conn, err error) {
 			err = l.inside(func() error {
 				conn, err = net.Dial(network, address)
@@ -236,7 +244,7 @@ func (l *lab) get(t *testing.T, path string, into any) int {
 			return conn, err
 		},
 	}}
-	answer, err := client.Get("http://127.0.0.1:9090" + path)
+	answer, err := client.Get(scheme + "127.0.0.1:9090" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,4 +369,65 @@ func TestHost(t *testing.T) {
 	}
 	eventually(t, "netmaster knows", func() bool { return master.Count() == 0 })
 	l.stopAgent(t)
+}
+
+// TestTLS: with certificates everybody shows one, and the host has the name in its own.
+func TestTLS(t *testing.T) {
+	l := newLab(t)
+	cert, key := certificate(t, "host1")
+	files := []string{"--tls-cert", cert, "--tls-key", key, "--tls-ca", cert}
+	conf, err := parse(t, files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master := mastertest.New(t, func(address string) (net.Listener, error) {
+		listener, err := l.listen(address)
+		if err != nil {
+			return nil, err
+		}
+		return tls.NewListener(listener, conf.tls), nil
+	})
+	l.startAgent(t, master.Address(), files...)
+	l.tls = conf.tls
+	eventually(t, "agent is ready", func() bool { return l.get(t, "/readyz", nil) == http.StatusOK })
+	without := conf.tls.Clone()
+	without.Certificates = nil
+	err = l.inside(func() error {
+		conn, err := tls.Dial("tcp", "127.0.0.1:9090", without)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = conn.Read(make([]byte, 1)) // in TLS 1.3 the refusal comes after the handshake
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("a client without certificate: %v", err)
+	}
+	l.stopAgent(t)
+}
+
+// TestDockerMode: the plugin sockets are served also while there is no engine, and go with the agent.
+func TestDockerMode(t *testing.T) {
+	l := newLab(t)
+	master := mastertest.New(t, l.listen)
+	plugins := filepath.Join(l.dir, "plugins")
+	l.startAgent(t, master.Address(), "--mode", "docker", "--docker-host", "unix://"+l.dir+"/none.sock", "--docker-plugin-dir", plugins)
+	sockets := func() int {
+		found, _ := filepath.Glob(plugins + "/*.sock")
+		return len(found)
+	}
+	eventually(t, "plugin sockets are served", func() bool { return sockets() == 2 })
+	eventually(t, "agent is ready", func() bool { return l.get(t, "/readyz", nil) == http.StatusOK })
+	var answer inspection
+	if l.get(t, "/inspect/driver", &answer); answer.Docker == nil || answer.Docker.EngineConnected {
+		t.Errorf("inspect: %+v", answer.Docker)
+	}
+	if !master.Registrations()[0].Catalog {
+		t.Error("the catalog was not asked for")
+	}
+	l.stopAgent(t)
+	if sockets() != 0 {
+		t.Error("plugin sockets are left")
+	}
 }
