@@ -157,10 +157,15 @@ func (d *Driver) makePort(ctx context.Context, want drivers.Port) (att drivers.A
 }
 
 // finishPort does all that can be done at once when the veth pair exists: the switch needs some milliseconds to open
-// its end, in which both ends are readied and the endpoint's flows, if its record came before, go to the switch.
+// its end, in which the other is readied and the endpoint's flows, if its record came before, go to the switch. The host
+// end must be ready before: the switch reads and then writes the flags of what it opens, and would take back a change of
+// ours in between, "up" among them.
 func (d *Driver) finishPort(ctx context.Context, att *drivers.Attachment, ns *namespace, number int) error {
 	ids, err := encodeAttachment(att)
 	if err != nil {
+		return err
+	}
+	if err := d.step(stepHost, func() error { return d.links.readyHost(att) }); err != nil {
 		return err
 	}
 	given := number
@@ -172,7 +177,6 @@ func (d *Driver) finishPort(ctx context.Context, att *drivers.Attachment, ns *na
 			return err
 		})
 	})
-	g.Go(func() error { return d.step(stepHost, func() error { return d.links.readyHost(att) }) })
 	g.Go(func() error { return d.step(stepContainer, func() error { return d.links.readyContainer(att, ns) }) })
 	g.Go(func() error { return d.step(stepFlows, func() error { return d.flushPort(ctx, att.ID) }) })
 	if err := g.Wait(); err != nil {
