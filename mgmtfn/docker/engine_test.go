@@ -33,7 +33,9 @@ type host struct {
 
 const (
 	testImage = "box:latest"
-	dockerCLI = "/usr/bin/docker" // Debian's, which fits Debian's engine
+	dockerCLI = "/usr/bin/docker" // Debian's, which fits Debian's engine and newer ones
+	// envDockerd names another engine to test with, such as one built from github.com/docker/docker/cmd/dockerd.
+	envDockerd = "CONTIV_TEST_DOCKERD"
 )
 
 // newNamespace makes a network namespace with its loopback up, removed with the test.
@@ -76,7 +78,7 @@ func newHosts(t *testing.T, cluster *fakeCluster, config engine.Config, names ..
 		if err != nil {
 			t.Fatal(err)
 		}
-		config.Dir, config.NetNS = dir, path
+		config.Dir, config.NetNS, config.Dockerd = dir, path, os.Getenv(envDockerd)
 		running, err := engine.Start(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)

@@ -36,7 +36,7 @@ func (p *Plugin) reconcile(ctx context.Context) {
 		pause := p.config.Resync
 		if err := p.pass(ctx, catalog); err != nil {
 			pause = min(pause, retry.NextBackOff())
-			if told != err.Error() {
+			if told != err.Error() && p.Status().EngineConnected {
 				told = err.Error()
 				p.config.Log.WithError(err).Info("not everything is right with the docker engine yet; trying again")
 			}

@@ -4,7 +4,6 @@
 package engine
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,25 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 )
-
-// Config of an engine.
-type Config struct {
-	// Dir holds everything of the engine. It is made, and removed by Close. Keep it short: paths of unix sockets below
-	// it may have 107 characters.
-	Dir string
-	// NetNS is the path of the network namespace to run in; empty for the caller's.
-	NetNS string
-	// LiveRestore keeps containers running while the engine is away.
-	LiveRestore bool
-	// Args are more arguments for dockerd.
-	Args []string
-	// Dockerd is the daemon ("dockerd").
-	Dockerd string
-}
 
 // Engine is a private Docker Engine. Its methods must not be called at once.
 type Engine struct {
@@ -51,14 +32,9 @@ const (
 
 // Start makes an engine and waits until it answers. After an error nothing is left behind.
 func Start(ctx context.Context, config Config) (*Engine, error) {
-	if config.Dockerd == "" {
-		config.Dockerd = "dockerd"
-	}
 	e := &Engine{config: config}
-	for _, dir := range []string{"data", "exec", "run", "rundocker/plugins"} {
-		if err := os.MkdirAll(filepath.Join(config.Dir, dir), 0o700); err != nil {
-			return nil, fmt.Errorf("docker engine: %w", err)
-		}
+	if err := config.Prepare(); err != nil {
+		return nil, err
 	}
 	if err := e.hold(); err != nil {
 		return nil, errors.Join(err, e.Close(ctx))
@@ -70,10 +46,10 @@ func Start(ctx context.Context, config Config) (*Engine, error) {
 }
 
 // Host is the engine's address, for DOCKER_HOST.
-func (e *Engine) Host() string { return "unix://" + e.config.Dir + "/run/docker.sock" }
+func (e *Engine) Host() string { return e.config.Host() }
 
 // PluginDir is where the engine looks for plugin sockets.
-func (e *Engine) PluginDir() string { return filepath.Join(e.config.Dir, "rundocker", "plugins") }
+func (e *Engine) PluginDir() string { return e.config.PluginDir() }
 
 // Pid of the daemon, 0 if it does not run.
 func (e *Engine) Pid() int {
@@ -83,38 +59,24 @@ func (e *Engine) Pid() int {
 	return e.daemon.Process.Pid
 }
 
-// Client of the engine; the caller closes it.
-func (e *Engine) Client() (*client.Client, error) {
-	c, err := client.NewClientWithOpts(client.WithHost(e.Host()), client.WithAPIVersionNegotiation())
-	if err != nil {
-		return nil, fmt.Errorf("docker engine %s: %w", e.Host(), err)
-	}
-	return c, nil
-}
-
-// hold makes the mount namespace: a private /run/docker, where plugin sockets and the namespaces of containers are.
+// hold makes the mount namespace.
 func (e *Engine) hold() error {
-	script := `mount --make-rprivate / && mkdir -p /run/docker && mount --bind "$1" /run/docker && echo ready && exec sleep infinity`
-	args := []string{"unshare", "--mount", "sh", "-c", script, "sh", filepath.Join(e.config.Dir, "rundocker")}
-	if e.config.NetNS != "" {
-		args = append([]string{"nsenter", "--net=" + e.config.NetNS}, args...)
-	}
+	args := e.config.Holder()
 	e.holder = exec.Command(args[0], args[1:]...) //nolint:gosec // the caller's own arguments
 	e.holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var complaint strings.Builder
 	e.holder.Stderr = &complaint
-	out, err := e.holder.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("mount namespace of docker engine: %w", err)
-	}
 	if err := e.holder.Start(); err != nil {
 		e.holder = nil
 		return fmt.Errorf("mount namespace of docker engine: %w", err)
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
-		_ = e.holder.Wait()
-		e.holder = nil
-		return fmt.Errorf("mount namespace of docker engine: %s", strings.TrimSpace(complaint.String()))
+	for deadline := time.Now().Add(stopTimeout); !e.config.Held(); time.Sleep(pollInterval) {
+		if _, gone := parentOf(fmt.Sprintf("/proc/%d", e.holder.Process.Pid)); gone || time.Now().After(deadline) {
+			_ = e.holder.Process.Kill()
+			_ = e.holder.Wait()
+			e.holder = nil
+			return fmt.Errorf("mount namespace of docker engine: %s", strings.TrimSpace(complaint.String()))
+		}
 	}
 	return nil
 }
@@ -124,20 +86,13 @@ func (e *Engine) Up(ctx context.Context) error {
 	if e.daemon != nil {
 		return errors.New("docker engine runs already")
 	}
-	dir := e.config.Dir
-	log, err := os.OpenFile(filepath.Join(dir, "dockerd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(e.config.Dir, "dockerd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("docker engine: %w", err)
 	}
 	defer log.Close()
-	args := []string{
-		fmt.Sprintf("--target=%d", e.holder.Process.Pid), "--mount", "--net", e.config.Dockerd,
-		"--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/run/docker.pid", "--host", e.Host(),
-	}
-	if e.config.LiveRestore {
-		args = append(args, "--live-restore")
-	}
-	e.daemon = exec.Command("nsenter", append(args, e.config.Args...)...) //nolint:gosec // the caller's own arguments
+	args := e.config.Daemon(e.holder.Process.Pid)
+	e.daemon = exec.Command(args[0], args[1:]...) //nolint:gosec // the caller's own arguments
 	e.daemon.Stdout, e.daemon.Stderr = log, log
 	e.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := e.daemon.Start(); err != nil {
@@ -157,24 +112,17 @@ func (e *Engine) Up(ctx context.Context) error {
 func (e *Engine) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	api, err := e.Client()
-	if err != nil {
-		return err
-	}
-	defer api.Close()
-	for {
-		if _, err = api.Ping(ctx); err == nil {
-			return nil
-		}
+	for !e.config.Answers(ctx) {
 		select {
 		case <-e.exited:
 			e.daemon = nil
 			return fmt.Errorf("docker engine ended at its start: %s", e.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("docker engine does not answer: %w: %s", err, e.lastWords())
+			return fmt.Errorf("docker engine does not answer: %w: %s", ctx.Err(), e.lastWords())
 		case <-time.After(pollInterval):
 		}
 	}
+	return nil
 }
 
 // lastWords are the end of the daemon's log.
@@ -190,28 +138,12 @@ func (e *Engine) lastWords() string {
 // Down stops the daemon as systemd would: without live-restore its containers stop too.
 func (e *Engine) Down() error { return e.end(syscall.SIGTERM) }
 
-// Kill ends the daemon with SIGKILL, and waits until its containerd, which the kernel ends with it, is gone too: a new
-// daemon would take it for a living one.
+// Kill ends the daemon with SIGKILL.
 func (e *Engine) Kill() error {
-	pidFile := filepath.Join(e.config.Dir, "exec", "containerd", "containerd.pid")
-	pid, err := os.ReadFile(pidFile)
 	if err := e.end(syscall.SIGKILL); err != nil {
 		return err
 	}
-	if err != nil {
-		return nil //nolint:nilerr // a system's containerd is used, which stays
-	}
-	entry := "/proc/" + strings.TrimSpace(string(pid))
-	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(pollInterval) {
-		if _, gone := parentOf(entry); gone {
-			// Whoever inherited it may leave it a zombie for long.
-			if err := os.Remove(pidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("docker engine: %w", err)
-			}
-			return nil
-		}
-	}
-	return errors.New("the killed docker engine's containerd does not end")
+	return e.config.Bury()
 }
 
 func (e *Engine) end(signal syscall.Signal) error {
@@ -236,11 +168,11 @@ func (e *Engine) end(signal syscall.Signal) error {
 func (e *Engine) Close(ctx context.Context) error {
 	var errs []error
 	if e.daemon != nil {
-		errs = append(errs, e.removeContainers(ctx))
+		errs = append(errs, e.config.RemoveContainers(ctx))
 	}
 	errs = append(errs, e.end(syscall.SIGTERM))
 	if e.holder != nil {
-		errs = append(errs, killNamespace(e.holder.Process.Pid))
+		errs = append(errs, End(e.holder.Process.Pid))
 		_ = e.holder.Wait()
 		e.holder = nil
 	}
@@ -253,24 +185,4 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 		time.Sleep(pollInterval)
 	}
-}
-
-func (e *Engine) removeContainers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	api, err := e.Client()
-	if err != nil {
-		return err
-	}
-	defer api.Close()
-	all, err := api.ContainerList(ctx, container.ListOptions{All: true})
-	if err != nil {
-		return fmt.Errorf("listing containers: %w", err)
-	}
-	for _, one := range all {
-		if err := api.ContainerRemove(ctx, one.ID, container.RemoveOptions{Force: true}); err != nil {
-			return fmt.Errorf("removing container %s: %w", one.ID, err)
-		}
-	}
-	return nil
 }

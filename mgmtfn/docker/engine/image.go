@@ -23,12 +23,12 @@ var applets = []string{
 
 // LoadBusybox makes an image of a static busybox, which needs no registry, and loads it into the engine under name,
 // such as "busybox:latest". Its default command sleeps until it is stopped.
-func (e *Engine) LoadBusybox(ctx context.Context, name, busybox string) error {
+func (c Config) LoadBusybox(ctx context.Context, name, busybox string) error {
 	root, err := busyboxRoot(busybox)
 	if err != nil {
 		return err
 	}
-	api, err := e.Client()
+	api, err := c.Client()
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,11 @@ func (e *Engine) LoadBusybox(ctx context.Context, name, busybox string) error {
 		return fmt.Errorf("importing image %s: %w", name, err)
 	}
 	return nil
+}
+
+// LoadBusybox is that of Config.
+func (e *Engine) LoadBusybox(ctx context.Context, name, busybox string) error {
+	return e.config.LoadBusybox(ctx, name, busybox)
 }
 
 // busyboxRoot is the root file system as a tar.

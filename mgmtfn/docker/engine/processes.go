@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// killNamespace ends every process that shares the mount namespace of a process, that process included, and their
-// descendants: shims outlive their daemon, and containers, in namespaces of their own, their shim.
-func killNamespace(pid int) error {
-	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+// End ends every process of an engine, given by its holder's process id: all that share the holder's mount namespace,
+// and their descendants, since shims outlive their daemon, and containers, in namespaces of their own, their shim.
+func End(holder int) error {
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", holder))
 	if err != nil {
-		return fmt.Errorf("mount namespace of process %d: %w", pid, err)
+		return fmt.Errorf("mount namespace of process %d: %w", holder, err)
 	}
 	if own, err := os.Readlink("/proc/self/ns/mnt"); err != nil || own == namespace {
-		return fmt.Errorf("process %d has no mount namespace of its own: nothing is killed", pid)
+		return fmt.Errorf("process %d has no mount namespace of its own: nothing is killed", holder)
 	}
 	deadline := time.Now().Add(stopTimeout)
 	for {
