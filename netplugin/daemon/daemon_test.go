@@ -265,11 +265,11 @@ func (l *lab) status(t *testing.T) agent.Status {
 }
 
 // call runs contivk8s for a container, which is named like its namespace.
-func (l *lab) call(command, container, config string) (string, error) {
+func (l *lab) call(command, container string) (string, error) {
 	cmd := exec.Command(filepath.Join(binDir, "contivk8s"))
 	cmd.Env = []string{"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + container, "CNI_NETNS=/run/netns/" + container,
 		"CNI_IFNAME=eth0", "CNI_PATH=/", plugin.SocketEnv + "=" + l.socket()}
-	cmd.Stdin = strings.NewReader(config)
+	cmd.Stdin = strings.NewReader(netConf)
 	output, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", command, err, output)
@@ -283,7 +283,7 @@ const netConf = `{"cniVersion":"1.1.0","name":"n","type":"contivk8s","network":"
 func (l *lab) add(t *testing.T) (container, ipv4, ipv6 string) {
 	t.Helper()
 	container = newNetNS(t)
-	output, err := l.call("ADD", container, netConf)
+	output, err := l.call("ADD", container)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, l.log.String())
 	}
@@ -324,7 +324,7 @@ func TestHost(t *testing.T) {
 
 	// Without agent and without netmaster packets pass; a restarted agent changes nothing.
 	l.stopAgent(t)
-	if _, err := l.call("DEL", one, netConf); err == nil || !strings.Contains(err.Error(), `"code": 11`) {
+	if _, err := l.call("DEL", one); err == nil || !strings.Contains(err.Error(), `"code": 11`) {
 		t.Errorf("DEL without agent: %v", err)
 	}
 	master.Stop()
@@ -335,11 +335,11 @@ func TestHost(t *testing.T) {
 	if code := l.get(t, "/readyz", nil); code != http.StatusServiceUnavailable {
 		t.Errorf("/readyz without netmaster: %d", code)
 	}
-	if _, err := l.call("STATUS", "", netConf); err == nil || !strings.Contains(err.Error(), `"code": 50`) {
+	if _, err := l.call("STATUS", ""); err == nil || !strings.Contains(err.Error(), `"code": 50`) {
 		t.Errorf("STATUS without netmaster: %v", err)
 	}
 	for range 2 {
-		if _, err := l.call("DEL", one, netConf); err != nil {
+		if _, err := l.call("DEL", one); err != nil {
 			t.Errorf("DEL without netmaster: %v", err)
 		}
 	}
@@ -363,7 +363,7 @@ func TestHost(t *testing.T) {
 		t.Error(err)
 	}
 	for _, container := range []string{two, three} {
-		if _, err := l.call("DEL", container, netConf); err != nil {
+		if _, err := l.call("DEL", container); err != nil {
 			t.Error(err)
 		}
 	}
