@@ -30,6 +30,8 @@ type Driver struct {
 	fail   func(step string) error // tests only
 
 	writer *writer.Writer
+	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
+	neighbours *neighbours
 
 	mu         sync.Mutex
 	ports      map[protocol.EndpointID]*localPort
@@ -107,6 +109,9 @@ func (d *Driver) openLinks() error {
 	host, err := openNamespace(d.cfg.NetNS)
 	if err != nil {
 		return err
+	}
+	if d.cfg.DatapathType == DatapathNetdev {
+		d.neighbours = watchNeighbours(host, d.log)
 	}
 	d.links = &linkMaker{host: host, owner: "contiv " + d.bridge.UUID[:8] + " ", noChecksum: d.cfg.DatapathType == DatapathNetdev}
 	return nil
@@ -195,6 +200,9 @@ func (d *Driver) Close() error {
 	d.writer.Close()
 	if d.db != nil {
 		d.db.Close()
+	}
+	if d.neighbours != nil {
+		d.neighbours.close()
 	}
 	if d.links != nil {
 		d.links.host.close()

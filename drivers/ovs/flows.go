@@ -110,6 +110,7 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 		c.Endpoints[b.ID] = b
 	case *protocol.Host:
 		c.Hosts[ref.Key] = b
+		d.meet(b.Name, b)
 	default:
 		return fmt.Sprintf("this version does not know records of type %T", body)
 	}
@@ -126,11 +127,24 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 		c.Groups[ref.Key] = nil
 	case protocol.KindHost:
 		c.Hosts[ref.Key] = nil
+		d.meet(ref.Key, &protocol.Host{})
 	case protocol.KindEndpoint:
 		if parts := strings.Split(ref.Key, "/"); len(parts) == 3 {
 			c.Endpoints[protocol.EndpointID{Host: parts[0], ContainerID: parts[1], IfName: parts[2]}] = nil
 		}
 	}
+}
+
+// meet has the userspace datapath learn the neighbour that leads to a host before traffic does.
+func (d *Driver) meet(name string, host *protocol.Host) {
+	if d.neighbours == nil || name == d.cfg.Host {
+		return
+	}
+	addr := host.VTEP
+	if !addr.IsValid() {
+		addr = host.VTEP6
+	}
+	d.neighbours.set(name, addr)
 }
 
 // change has the pipeline compile changes and hands the difference to the writer. It answers the number to wait for, 0
@@ -232,6 +246,9 @@ func (d *Driver) reread(ctx context.Context, _ *openflow.Conn) {
 	}
 	for _, port := range ports {
 		d.portSeen(port)
+	}
+	if d.neighbours != nil {
+		d.neighbours.again()
 	}
 }
 
