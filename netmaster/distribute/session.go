@@ -220,7 +220,7 @@ func (s *Server) claim(sess *session, request *protocol.RegisterRequest) error {
 	if err := checkRegistration(request, sess.names); err != nil {
 		return err
 	}
-	if other := s.sessions[request.Host]; other != nil {
+	if other := s.sessions[request.Host]; other != nil && other.ctx.Err() == nil {
 		if request.Instance == "" || request.Instance != other.instance {
 			return protocol.Errorf(protocol.CodeRefused,
 				"another agent is registered as host %q, from %s; give each agent a name of its own (--host-label)", request.Host, other.peer)
