@@ -24,7 +24,7 @@ import (
 	"github.com/contiv/contiv/objdb"
 )
 
-// ErrNotLeader: this netmaster does not lead, so it must not write.
+// ErrNotLeader says that this netmaster does not lead, so it must not write.
 var ErrNotLeader = errors.New("not the leader")
 
 // Fence gives the compare on the leadership record that holds as long as this process leads, false while it does not.

@@ -99,13 +99,13 @@ func (b *bed) raw(ops ...objdb.Op) int64 {
 	return revision
 }
 
-func (b *bed) put(record state.Record) int64 {
+func (b *bed) put(record state.Record) {
 	b.t.Helper()
 	value, err := state.Encode(record)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.raw(objdb.Put(record.StoreKey(), value))
+	b.raw(objdb.Put(record.StoreKey(), value))
 }
 
 func tenant(name string) *state.Tenant { return &state.Tenant{TenantName: name} }

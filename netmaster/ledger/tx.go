@@ -9,7 +9,7 @@ import (
 	"github.com/contiv/contiv/state"
 )
 
-// ErrUnreadable: a record that the plan needs is in the store but cannot be read, so nothing may be decided about it.
+// ErrUnreadable says that a record that the plan needs is in the store but cannot be read, so nothing may be decided about it.
 var ErrUnreadable = errors.New("a record in the store cannot be read")
 
 // Tx is what a plan sees and says. Reading by key makes the transaction depend on the record being as it was read.

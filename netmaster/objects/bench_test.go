@@ -30,6 +30,7 @@ func BenchmarkNetworks(b *testing.B) {
 }
 
 func benchCreates(b *testing.B, clients int, network string) {
+	b.Helper()
 	store, err := embedded.Open(b.Context(), embedded.Config{Dir: b.TempDir(), Log: quiet()})
 	if err != nil {
 		b.Fatal(err)
@@ -104,6 +105,7 @@ func timed(b *testing.B, clients, first, count int, do func(int) error) time.Dur
 
 // bareCreate writes what a create does, knowing everything beforehand.
 func bareCreate(b *testing.B, store objdb.Store, fence objdb.Compare, i int, network string) error {
+	b.Helper()
 	txn := objdb.Txn{If: []objdb.Compare{fence}}
 	records := []state.Record{
 		&state.Endpoint{EndpointID: state.EndpointID{Host: "h", ContainerID: fmt.Sprint("b", i), IfName: "eth0"}, TenantName: "default", NetworkName: "n", MAC: "02:02:0a:00:00:01", Created: time.Now()},

@@ -170,9 +170,9 @@ func group(key, network, pool string) *state.EndpointGroup {
 	return &state.EndpointGroup{TenantName: tenant, GroupName: name, NetworkName: network, IPPool: pool}
 }
 
-func (b *bed) network(n *state.Network) int64 {
+func (b *bed) network(n *state.Network) {
 	b.t.Helper()
-	return b.ok(b.CreateNetwork(b.t.Context(), n))
+	b.ok(b.CreateNetwork(b.t.Context(), n))
 }
 
 func (b *bed) group(g *state.EndpointGroup) {
@@ -236,10 +236,10 @@ func (b *bed) view(read func(*ledger.Model)) {
 	}
 }
 
-// used is how many addresses of a network's pool have an owner or are reserved.
-func (b *bed) used(key string) (n int) {
+// used is how many addresses of the network default:n have an owner or are reserved.
+func (b *bed) used() (n int) {
 	b.t.Helper()
-	b.view(func(m *ledger.Model) { n = m.Used(state.AddressPool(key)) })
+	b.view(func(m *ledger.Model) { n = m.Used(state.AddressPool("default:n")) })
 	return n
 }
 

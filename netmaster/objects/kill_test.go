@@ -3,7 +3,6 @@ package objects
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -135,8 +134,7 @@ func killChild() string { return os.Getenv(killVariable) }
 // runKillChild creates and deletes until it is killed.
 func runKillChild() {
 	if err := killed(context.Background(), killChild()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 }
 

@@ -344,7 +344,7 @@ func TestReservation(t *testing.T) {
 	}
 	b.pass(reservationTime)
 	b.sweep()
-	if n := b.used("default:n"); n != 2 {
+	if n := b.used(); n != 2 {
 		t.Errorf("%d addresses are used after the reservation expired", n)
 	}
 }
@@ -396,11 +396,9 @@ func TestHosts(t *testing.T) {
 	b := newBed(t)
 	b.network(net4("default:n", "10.1.2.0/24"))
 	b.host("h1")
-	var all []*state.Endpoint
 	var has []protocol.Attachment
 	for i := range 8 {
-		e := b.endpoint(request("h1", string(rune('a'+i)), "n", ""))
-		all, has = append(all, e), append(has, attached(e))
+		has = append(has, attached(b.endpoint(request("h1", string(rune('a'+i)), "n", ""))))
 	}
 	changed, foreign := has[7], has[0]
 	changed.IPv4 = netip.MustParseAddr("10.1.2.99")
@@ -417,7 +415,7 @@ func TestHosts(t *testing.T) {
 	}
 	b.pass(time.Second)
 	b.sweep()
-	if n := b.used("default:n"); n != 7 || len(b.Orphans("")) != 0 {
+	if n := b.used(); n != 7 || len(b.Orphans("")) != 0 {
 		t.Errorf("%d addresses are used", n)
 	}
 	if r := b.host("h1", has[3:5]...); !r.Held || len(r.Orphaned) != 5 {
@@ -425,7 +423,7 @@ func TestHosts(t *testing.T) {
 	}
 	b.pass(time.Hour)
 	b.sweep()
-	if n := b.used("default:n"); n != 7 {
+	if n := b.used(); n != 7 {
 		t.Errorf("%d addresses are used, though the operator was not asked", n)
 	}
 	if n, err := b.ReleaseOrphans(t.Context(), "h1"); n != 5 || err != nil {
@@ -433,7 +431,7 @@ func TestHosts(t *testing.T) {
 	}
 	_, err := b.RegisterHost(t.Context(), &protocol.RegisterRequest{Host: "h1", MTU: 1500, Attachments: has[3:4],
 		Removed: []protocol.EndpointID{has[4].ID, {Host: "h2", ContainerID: has[3].ID.ContainerID, IfName: "eth0"}}})
-	if n := b.used("default:n"); n != 1 || err != nil {
+	if n := b.used(); n != 1 || err != nil {
 		t.Errorf("%d addresses are used: %v", n, err)
 	}
 }
@@ -460,12 +458,12 @@ func TestSilentHost(t *testing.T) {
 	next := New(b.ledger, b.options, quiet()) // another leader knows since when
 	next.SetAgents(b)
 	b.pass(DefaultHostDeadAfter - silenceTime - time.Second)
-	if err := next.Sweep(t.Context()); err != nil || b.used("default:n") != 100 {
-		t.Errorf("%v, %d addresses", err, b.used("default:n"))
+	if err := next.Sweep(t.Context()); err != nil || b.used() != 100 {
+		t.Errorf("%v, %d addresses", err, b.used())
 	}
 	b.pass(time.Second)
-	if err := next.Sweep(t.Context()); err != nil || b.used("default:n") != 0 {
-		t.Errorf("%v, %d addresses", err, b.used("default:n"))
+	if err := next.Sweep(t.Context()); err != nil || b.used() != 0 {
+		t.Errorf("%v, %d addresses", err, b.used())
 	}
 	_, _, err = b.CreateEndpoint(t.Context(), request("h1", "x", "n", ""))
 	b.refused(err, Conflict, "declared dead")
@@ -547,7 +545,7 @@ func TestOrphansOfAnotherLeader(t *testing.T) {
 	}
 	b.pass(time.Hour)
 	b.sweep()
-	if n := b.used("default:n"); n != 4 {
+	if n := b.used(); n != 4 {
 		t.Errorf("%d addresses are used", n)
 	}
 }
