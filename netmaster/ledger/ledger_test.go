@@ -580,3 +580,21 @@ func TestFeed(t *testing.T) {
 		t.Error("told after cancel, or not told before")
 	}
 }
+
+// TestOldNewsIsNoNews: what the ledger wrote itself is in the model before the watch tells of it; an older form that
+// the watch still brings, alone or among news, must not come back.
+func TestOldNewsIsNoNews(t *testing.T) {
+	b := newBed(t)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := b.model.revision
+	old := arrival{key: "obj/modeldb/tenant/a", revision: at + 1, record: tenant("a")}
+	news := arrival{key: "obj/modeldb/tenant/b", revision: at + 3, record: tenant("b")}
+	b.apply(at+1, []arrival{old})
+	b.apply(at+2, []arrival{{key: old.key, revision: at + 2}})
+	b.apply(at+1, []arrival{old})
+	b.apply(at+3, []arrival{old, news})
+	if b.model.Tenant("a") != nil || b.model.Tenant("b") == nil || b.model.revision != at+3 {
+		t.Errorf("a is %v, b is %v, at %d", b.model.Tenant("a"), b.model.Tenant("b"), b.model.revision-at)
+	}
+}

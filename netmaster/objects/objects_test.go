@@ -182,12 +182,18 @@ func TestEndpointGroup(t *testing.T) {
 		_, err := b.PutEndpointGroup(t.Context(), refusal.g)
 		b.refused(err, refusal.kind, refusal.text)
 	}
+	foreign, outside := request("h1", "x", "n", ""), request("h1", "x", "", "g")
+	foreign.IPv4, outside.IPv4 = netip.MustParseAddr("10.2.2.6"), netip.MustParseAddr("10.2.2.9")
+	_, _, err := b.CreateEndpoint(t.Context(), foreign)
+	b.refused(err, Conflict, `belongs to the pool 10.2.2.5-10.2.2.7 of group "default:g"`)
+	_, _, err = b.CreateEndpoint(t.Context(), outside)
+	b.refused(err, Invalid, "is not in pool 10.2.2.5-10.2.2.7")
 	for _, want := range []string{"10.2.2.5", "10.2.2.6", "10.2.2.7"} {
 		if e := b.endpoint(request("h1", "p"+want, "", "g")); e.IPv4.String() != want || e.NetworkName != "n" || e.Identity == 0 {
 			t.Errorf("%+v", e)
 		}
 	}
-	_, _, err := b.CreateEndpoint(t.Context(), request("h1", "p4", "n", "g"))
+	_, _, err = b.CreateEndpoint(t.Context(), request("h1", "p4", "n", "g"))
 	b.refused(err, Exhausted, "address exhaustion in pool 10.2.2.5-10.2.2.7")
 	for want := 2; want <= 4; want++ {
 		b.endpoint(request("h1", string(rune('a'+want)), "n", "plain"))
