@@ -51,12 +51,12 @@ func newNamespace(t *testing.T) (netns.NsHandle, string) {
 	if back := netns.Set(own); back != nil {
 		panic(back) // this thread must not run other tests
 	}
-	own.Close()
+	_ = own.Close()
 	runtime.UnlockOSThread()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { made.Close(); netns.DeleteNamed(name) })
+	t.Cleanup(func() { _ = made.Close(); _ = netns.DeleteNamed(name) })
 	at, err := netlink.NewHandleAt(made)
 	if err != nil {
 		t.Fatal(err)
@@ -74,10 +74,7 @@ func newHosts(t *testing.T, cluster *fakeCluster, config engine.Config, names ..
 	var hosts []*host
 	for _, name := range names {
 		ns, path := newNamespace(t)
-		dir, err := os.MkdirTemp("/tmp", "cdk")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := t.TempDir()
 		config.Dir, config.NetNS, config.Dockerd = dir, path, os.Getenv(envDockerd)
 		running, err := engine.Start(t.Context(), config)
 		if err != nil {
@@ -263,6 +260,7 @@ func TestTwoEngines(t *testing.T) {
 }
 
 func testInspect(t *testing.T, h *host) {
+	t.Helper()
 	var got []struct {
 		Driver     string
 		Scope      string
@@ -289,6 +287,7 @@ func testInspect(t *testing.T, h *host) {
 
 // testNothingLeaks removes all containers in rude ways.
 func testNothingLeaks(t *testing.T, h1, h2 *host) {
+	t.Helper()
 	h1.docker(t, "kill", "c1")
 	eventually(t, "a killed container's endpoint is gone", func() bool {
 		return !slices.ContainsFunc(must(h1.agent.Attachments(t.Context())), func(a attachment) bool { return a.IPv4.Addr().String() == "10.1.2.1" && a.Tenant == "default" })
@@ -316,6 +315,7 @@ func testNothingLeaks(t *testing.T, h1, h2 *host) {
 }
 
 func testUsersNetworks(t *testing.T, cluster *fakeCluster, h1, h2 *host) {
+	t.Helper()
 	h1.docker(t, "network", "create", "-d", "contiv", "--ipam-driver", "contiv", "--subnet", "10.9.0.0/24", "-o", "network=mine", "mine")
 	id := h1.docker(t, "network", "create", "-d", "contiv", "--ipam-driver", "contiv", "--subnet", "10.8.0.0/24", "--gateway", "10.8.0.254", "unnamed")
 	catalog, _ := h1.agent.Catalog()
@@ -450,7 +450,7 @@ func TestSocketsAreReplacedAndRemoved(t *testing.T) {
 	if _, err := listen(stale.path); err == nil || !strings.Contains(err.Error(), "running already") {
 		t.Errorf("taking over a served socket: %v", err)
 	}
-	stale.Close() // as a killed process leaves it
+	_ = stale.Close() // as a killed process leaves it
 	if _, err := os.Stat(stale.path); err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +464,7 @@ func TestSocketsAreReplacedAndRemoved(t *testing.T) {
 	if _, err := os.Stat(fresh.path); err != nil {
 		t.Errorf("the old process removed the new one's socket: %v", err)
 	}
-	fresh.Close()
+	_ = fresh.Close()
 	if err := fresh.remove(); err != nil {
 		t.Error(err)
 	}

@@ -104,8 +104,7 @@ func New(config Config) (*Plugin, error) {
 // Run serves the sockets and keeps the engine's networks right until ctx ends, which is no error. It fails if the
 // sockets cannot be served; an engine that is away is waited for.
 func (p *Plugin) Run(ctx context.Context) error {
-	defer p.client.Close()
-	defer p.events.Close()
+	defer func() { _, _ = p.client.Close(), p.events.Close() }() // ends idle connections
 	var sockets []*socket
 	for _, name := range []string{PluginName, PluginNameShort} {
 		listener, err := listen(filepath.Join(p.config.PluginDir, name+".sock"))

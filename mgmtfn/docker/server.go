@@ -135,7 +135,7 @@ func listen(path string) (*socket, error) {
 		return nil, fmt.Errorf("making the plugin directory: %w", err)
 	}
 	if peer, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		peer.Close()
+		_ = peer.Close()
 		return nil, fmt.Errorf("plugin socket %s is served by another process: is a netplugin running already?", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -151,8 +151,7 @@ func listen(path string) (*socket, error) {
 		err = os.Chmod(path, 0o600)
 	}
 	if err != nil {
-		listener.Close()
-		return nil, fmt.Errorf("plugin socket: %w", err)
+		return nil, errors.Join(fmt.Errorf("plugin socket: %w", err), listener.Close())
 	}
 	return &socket{listener, path, file}, nil
 }

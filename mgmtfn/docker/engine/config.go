@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -63,7 +62,7 @@ func (c Config) Holder() []string {
 	return args
 }
 
-// Held: the holder is ready.
+// Held tells whether the holder is ready.
 func (c Config) Held() bool {
 	_, err := os.Stat(c.heldFile())
 	return err == nil
@@ -94,13 +93,16 @@ func (c Config) Client() (*client.Client, error) {
 	return made, nil
 }
 
+// hangUp ends idle connections; nothing is lost when that fails.
+func hangUp(api *client.Client) { _ = api.Close() }
+
 // Answers tells whether the daemon serves its API.
 func (c Config) Answers(ctx context.Context) bool {
 	api, err := c.Client()
 	if err != nil {
 		return false
 	}
-	defer api.Close()
+	defer hangUp(api)
 	_, err = api.Ping(ctx)
 	return err == nil
 }
@@ -120,16 +122,18 @@ func (c Config) Bury() error {
 	if err != nil {
 		return fmt.Errorf("docker engine: %s: %w", pidFile, err)
 	}
-	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(pollInterval) {
-		if _, gone := parentOf(fmt.Sprintf("/proc/%d", pid)); gone {
-			// Whoever inherited it may leave it a zombie for long.
-			if err := os.Remove(pidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("docker engine: %w", err)
-			}
-			return nil
-		}
+	ended := within(func() bool {
+		_, gone := parentOf(fmt.Sprintf("/proc/%d", pid))
+		return gone
+	})
+	if !ended {
+		return fmt.Errorf("containerd %d of the killed docker engine does not end", pid)
 	}
-	return fmt.Errorf("containerd %d of the killed docker engine does not end", pid)
+	// Whoever inherited it may leave it a zombie for long.
+	if err := os.Remove(pidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("docker engine: %w", err)
+	}
+	return nil
 }
 
 // RemoveContainers removes all containers, running or not.
@@ -140,7 +144,7 @@ func (c Config) RemoveContainers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer api.Close()
+	defer hangUp(api)
 	all, err := api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return fmt.Errorf("listing containers: %w", err)

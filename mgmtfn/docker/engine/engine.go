@@ -70,15 +70,18 @@ func (e *Engine) hold() error {
 		e.holder = nil
 		return fmt.Errorf("mount namespace of docker engine: %w", err)
 	}
-	for deadline := time.Now().Add(stopTimeout); !e.config.Held(); time.Sleep(pollInterval) {
-		if _, gone := parentOf(fmt.Sprintf("/proc/%d", e.holder.Process.Pid)); gone || time.Now().After(deadline) {
-			_ = e.holder.Process.Kill()
-			_ = e.holder.Wait()
-			e.holder = nil
-			return fmt.Errorf("mount namespace of docker engine: %s", strings.TrimSpace(complaint.String()))
-		}
+	ended := false
+	within(func() bool {
+		_, ended = parentOf(fmt.Sprintf("/proc/%d", e.holder.Process.Pid))
+		return ended || e.config.Held()
+	})
+	if e.config.Held() && !ended {
+		return nil
 	}
-	return nil
+	_ = e.holder.Process.Kill()
+	_ = e.holder.Wait()
+	e.holder = nil
+	return fmt.Errorf("mount namespace of docker engine: %s", strings.TrimSpace(complaint.String()))
 }
 
 // Up starts the daemon after Down or Kill and waits until it answers.
@@ -90,7 +93,7 @@ func (e *Engine) Up(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("docker engine: %w", err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	args := e.config.Daemon(e.holder.Process.Pid)
 	e.daemon = exec.Command(args[0], args[1:]...) //nolint:gosec // the caller's own arguments
 	e.daemon.Stdout, e.daemon.Stderr = log, log
@@ -177,12 +180,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.holder = nil
 	}
 	// The last process of the mount namespace takes its mounts along a moment after it ended.
-	deadline := time.Now().Add(stopTimeout)
-	for {
-		err := os.RemoveAll(e.config.Dir)
-		if err == nil || time.Now().After(deadline) {
-			return errors.Join(append(errs, err)...)
-		}
-		time.Sleep(pollInterval)
-	}
+	var err error
+	within(func() bool { err = os.RemoveAll(e.config.Dir); return err == nil })
+	return errors.Join(append(errs, err)...)
 }

@@ -14,10 +14,7 @@ import (
 
 // TestNothingIsLeft closes an engine whose daemon was killed while a container ran.
 func TestNothingIsLeft(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "cde")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	name := "cde" + rand.Text()[:8]
 	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -43,7 +40,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer api.Close()
+	defer hangUp(api)
 	made, err := api.ContainerCreate(t.Context(), &container.Config{Image: "box:latest"}, &container.HostConfig{NetworkMode: "none"}, nil, nil, "")
 	if err != nil {
 		t.Fatal(err)

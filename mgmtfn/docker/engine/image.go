@@ -32,14 +32,14 @@ func (c Config) LoadBusybox(ctx context.Context, name, busybox string) error {
 	if err != nil {
 		return err
 	}
-	defer api.Close()
+	defer hangUp(api)
 	// The shell ends on SIGTERM, a bare sleep as the container's first process would not.
 	options := image.ImportOptions{Changes: []string{`ENV PATH=/bin`, `CMD ["/bin/sh","-c","trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]`}}
 	progress, err := api.ImageImport(ctx, image.ImportSource{Source: root, SourceName: "-"}, name, options)
 	if err != nil {
 		return fmt.Errorf("importing image %s: %w", name, err)
 	}
-	defer progress.Close()
+	defer func() { _ = progress.Close() }()
 	if _, err := io.Copy(io.Discard, progress); err != nil {
 		return fmt.Errorf("importing image %s: %w", name, err)
 	}

@@ -21,22 +21,35 @@ func End(holder int) error {
 	if own, err := os.Readlink("/proc/self/ns/mnt"); err != nil || own == namespace {
 		return fmt.Errorf("process %d has no mount namespace of its own: nothing is killed", holder)
 	}
-	deadline := time.Now().Add(stopTimeout)
-	for {
-		victims, err := inNamespace(namespace)
-		if err != nil || len(victims) == 0 {
-			return err
+	var victims []int
+	ended := within(func() bool {
+		if victims, err = inNamespace(namespace); err != nil || len(victims) == 0 {
+			return true
 		}
 		for _, victim := range victims {
-			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return fmt.Errorf("ending process %d: %w", victim, err)
+			if kill := syscall.Kill(victim, syscall.SIGKILL); kill != nil && !errors.Is(kill, syscall.ESRCH) {
+				err = fmt.Errorf("ending process %d: %w", victim, kill)
+				return true
 			}
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("processes %v do not end", victims)
-		}
-		time.Sleep(pollInterval)
+		return false
+	})
+	if !ended {
+		return fmt.Errorf("processes %v do not end", victims)
 	}
+	return err
+}
+
+// within asks until the answer is yes, or for stopTimeout at most; it answers whether it was.
+func within(done func() bool) bool {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for deadline := time.Now().Add(stopTimeout); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // inNamespace lists the living processes of a mount namespace and their descendants.
