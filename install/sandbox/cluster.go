@@ -299,7 +299,7 @@ func (s *Sandbox) Environment(host int) []string {
 		"PATH="+s.record.Config.BinDir+":"+os.Getenv("PATH"),
 		"OVS_RUNDIR="+ovs, "OVS_LOGDIR="+ovs, "OVS_DBDIR="+ovs, "OVS_SYSCONFDIR="+ovs,
 		"CONTIV_CNI_SOCKET="+s.hostDir(host, "run", "contiv-cni.sock"),
-		"DOCKER_HOST="+s.dockerHost(host))
+		"DOCKER_HOST="+s.Engine(host).Host())
 }
 
 func (s *Sandbox) checkHost(host int) error {

@@ -77,6 +77,11 @@ func (s *Sandbox) Start(ctx context.Context, component Component, host int) erro
 	if err := s.check(component, host); err != nil {
 		return err
 	}
+	if s.record.Config.Docker && (component == Netplugin || component == Docker) {
+		if err := s.startHolder(ctx, host); err != nil {
+			return err
+		}
+	}
 	for _, part := range component.processes() {
 		if err := s.startProcess(ctx, part, host); err != nil {
 			return err
@@ -139,6 +144,9 @@ func (s *Sandbox) commandOf(part Component, host int) (command, func() bool, err
 	case Store:
 		start.args = s.etcdArgs(host)
 		return start, s.answersTCP(s.managementAddr(host).Addr().String() + ":2379"), nil
+	case dockerHolder:
+		start.args, start.netns = s.Engine(host).Holder(), "" // it enters the namespace by itself
+		return start, s.Engine(host).Held, nil
 	case Docker:
 		return s.dockerCommand(host)
 	default:
@@ -168,7 +176,7 @@ func (s *Sandbox) netpluginArgs(host int) []string {
 		"--host", s.hostName(host), "--netmaster", strings.Join(masters, ","), "--vtep-ip", s.vtepAddr(host).Addr().String(),
 		"--datapath-type", "netdev", "--ovs-rundir", s.hostDir(host, "ovs"), "--run-dir", s.hostDir(host, "run")}
 	if config.Docker {
-		args = append(args, "--mode", "docker", "--docker-host", s.dockerHost(host), "--docker-plugin-dir", s.dockerPluginDir(host))
+		args = append(args, "--mode", "docker", "--docker-host", s.Engine(host).Host(), "--docker-plugin-dir", s.Engine(host).PluginDir())
 	}
 	return append(args, config.NetpluginArgs...)
 }

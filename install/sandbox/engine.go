@@ -2,16 +2,62 @@ package sandbox
 
 import (
 	"context"
+	"errors"
+	"time"
+
+	"github.com/contiv/contiv/mgmtfn/docker/engine"
 )
 
-func (s *Sandbox) dockerHost(host int) string {
-	return "unix://" + s.hostDir(host, "docker", "docker.sock")
+// dockerHolder is the process that keeps an engine's mount namespace; it lives as long as the sandbox.
+const dockerHolder Component = "docker-holder"
+
+// Engine is the Docker Engine of a host, to talk to (sandboxes with Config.Docker only).
+func (s *Sandbox) Engine(host int) engine.Config {
+	return engine.Config{Dir: s.hostDir(host, "docker"), NetNS: s.NetNS(host), LiveRestore: s.record.Config.LiveRestore}
 }
 
-func (s *Sandbox) dockerPluginDir(host int) string { return s.hostDir(host, "docker", "plugins") }
+// startHolder makes the mount namespace of an engine, with the directory in which netplugin puts its sockets.
+func (s *Sandbox) startHolder(ctx context.Context, host int) error {
+	if rec, err := s.view(); err != nil || rec.Processes[processName(dockerHolder, host)].alive() {
+		return err
+	}
+	if err := s.Engine(host).Prepare(); err != nil {
+		return err
+	}
+	return s.startProcess(ctx, dockerHolder, host)
+}
 
+// dockerCommand starts an engine; the end of one that was killed is awaited first.
 func (s *Sandbox) dockerCommand(host int) (command, func() bool, error) {
-	return command{}, nil, &NotYetError{"Docker Engines"}
+	rec, err := s.view()
+	if err != nil {
+		return command{}, nil, err
+	}
+	own := s.Engine(host)
+	start := command{who: processName(Docker, host), args: own.Daemon(rec.Processes[processName(dockerHolder, host)].PID)}
+	answers := func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return own.Answers(ctx)
+	}
+	return start, answers, own.Bury()
 }
 
-func (s *Sandbox) stopEngines(context.Context) error { return nil }
+// stopEngines removes all containers and ends every process of the engines, also those in namespaces of their own.
+func (s *Sandbox) stopEngines(ctx context.Context) error {
+	if !s.record.Config.Docker {
+		return nil
+	}
+	var errs []error
+	for host := 1; host <= s.record.Config.Hosts; host++ {
+		if own := s.Engine(host); s.Running(Docker, host) && own.Answers(ctx) {
+			// Containers that cannot be removed in order are killed below.
+			_ = own.RemoveContainers(ctx)
+		}
+		errs = append(errs, s.Stop(Docker, host))
+		if holder := s.record.Processes[processName(dockerHolder, host)]; holder.alive() {
+			errs = append(errs, engine.End(holder.PID))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -18,16 +18,20 @@ const netnsDir = "/run/netns"
 
 func netnsPath(name string) string { return filepath.Join(netnsDir, name) }
 
-// inNetNS runs f on a thread that is in the named namespace; processes that f starts are born there.
-func inNetNS(name string, f func() error) error {
+// inNetNS is InNetNS for a named namespace.
+func inNetNS(name string, f func() error) error { return InNetNS(netnsPath(name), f) }
+
+// InNetNS runs f on a thread that is in the namespace at a path; processes that f starts and sockets that it makes
+// are born there and stay there.
+func InNetNS(path string, f func() error) error {
 	return onOwnThread(func() error {
-		target, err := netns.GetFromPath(netnsPath(name))
+		target, err := netns.GetFromPath(path)
 		if err != nil {
-			return fmt.Errorf("opening network namespace %s: %w", name, err)
+			return fmt.Errorf("opening network namespace %s: %w", path, err)
 		}
 		defer target.Close() //nolint:errcheck // nothing was written
 		if err := netns.Set(target); err != nil {
-			return fmt.Errorf("entering network namespace %s: %w", name, err)
+			return fmt.Errorf("entering network namespace %s: %w", path, err)
 		}
 		return f()
 	})

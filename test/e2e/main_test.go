@@ -84,7 +84,7 @@ func (c *cluster) showLogs() {
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-		c.t.Logf("---- %s\n%s", filepath.Base(file), strings.Join(lines[max(0, len(lines)-30):], "\n"))
+		c.t.Logf("---- %s\n%s", filepath.Base(file), strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}
 }
 
