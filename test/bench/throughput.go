@@ -143,7 +143,7 @@ func (l *throughputLab) measure(ctx context.Context, kind string, where path) (f
 		} `json:"end"`
 	}
 	if jsonErr := json.Unmarshal(output, &report); jsonErr != nil || report.Error != "" || report.End.Received.Rate == 0 {
-		return 0, fmt.Errorf("iperf3 from %s-a to %s: %v %s", kind, target, err, report.Error)
+		return 0, fmt.Errorf("iperf3 from %s-a to %s: %w %s", kind, target, err, report.Error)
 	}
 	return report.End.Received.Rate / 1e6, nil
 }

@@ -25,8 +25,7 @@ func TestIPv6(t *testing.T) {
 // TestARPFlood switches the cluster to ARP mode flood and back while workloads run.
 func TestARPFlood(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, b, addr := pair(c, "n")
+	a, b, addr := pair(c)
 	for _, mode := range []string{"flood", "proxy"} {
 		c.ok("global", "set", "--arp-mode", mode)
 		c.eventually(5*time.Second, "traffic in ARP mode "+mode, func() bool {
@@ -41,8 +40,7 @@ func TestARPFlood(t *testing.T) {
 // TestAntiSpoof forges addresses inside a workload: nothing gets out.
 func TestAntiSpoof(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, _, addr := pair(c, "n")
+	a, _, addr := pair(c)
 	c.reaches(a, addr.String())
 	for _, forge := range [][]string{
 		{"ip", "addr", "add", "10.1.2.77/24", "dev", "eth0"},
@@ -64,8 +62,7 @@ func TestAntiSpoof(t *testing.T) {
 // TestTCP moves a megabyte between workloads of one host and of two: checksums, MTU and the tunnel are right.
 func TestTCP(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	_, b, addr := pair(c, "n")
+	_, b, addr := pair(c)
 	c.run(sandbox.Workload{Name: "near", Host: 2, Network: "n"})
 	server, err := c.Exec(t.Context(), b, "iperf3", "-s")
 	if err != nil {

@@ -12,12 +12,13 @@ import (
 	"github.com/contiv/contiv/test/probe"
 )
 
-// pair starts two workloads on hosts 1 and 2 of one network and returns the second's address.
-func pair(c *cluster, network string) (a, b string, addrB netip.Addr) {
+// pair makes a network n with a workload on host 1 and one on host 2, and returns the second's address.
+func pair(c *cluster) (a, b string, addrB netip.Addr) {
 	c.t.Helper()
-	a, b = network+"-a", network+"-b"
-	c.run(sandbox.Workload{Name: a, Host: 1, Network: network})
-	status := c.run(sandbox.Workload{Name: b, Host: 2, Network: network})
+	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
+	a, b = "n-a", "n-b"
+	c.run(sandbox.Workload{Name: a, Host: 1, Network: "n"})
+	status := c.run(sandbox.Workload{Name: b, Host: 2, Network: "n"})
 	return a, b, netip.MustParseAddr(status.Addresses[0])
 }
 
@@ -59,8 +60,7 @@ func (c *cluster) waitReady() {
 // TestRestartsLoseNothing kills and restarts the agent and netmaster under a probe of 1 ms: no packet is lost.
 func TestRestartsLoseNothing(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, b, addr := pair(c, "n")
+	a, b, addr := pair(c)
 	for _, disturbance := range []struct {
 		name string
 		do   func()
@@ -87,8 +87,7 @@ func TestRestartsLoseNothing(t *testing.T) {
 // a restart of the agent.
 func TestSwitchRestartIsReplayed(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, _, addr := pair(c, "n")
+	a, _, addr := pair(c)
 	c.reaches(a, addr.String())
 	agent := c.PID(sandbox.Netplugin, 1)
 	for _, kill := range []bool{true, false} {
@@ -114,9 +113,8 @@ func TestChangesWhileAway(t *testing.T) {
 	for _, away := range []sandbox.Component{sandbox.Netplugin, sandbox.OVS} {
 		t.Run(string(away), func(t *testing.T) {
 			c := start(t, sandbox.Config{Hosts: 3})
-			c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-			c.ok("net", "create", "--subnet=10.1.3.0/24", "gone")
-			a, b, addr := pair(c, "n")
+					c.ok("net", "create", "--subnet=10.1.3.0/24", "gone")
+			a, b, addr := pair(c)
 			c.reaches(a, addr.String())
 
 			c.must(c.Kill(away, 1))
@@ -142,8 +140,7 @@ func TestChangesWhileAway(t *testing.T) {
 // TestDetachWithoutNetmaster removes a workload while netmaster is away: DEL succeeds, and netmaster learns of it.
 func TestDetachWithoutNetmaster(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, b, addr := pair(c, "n")
+	a, b, addr := pair(c)
 	c.must(c.Kill(sandbox.Netmaster, 1))
 	c.reaches(a, addr.String()) // agents keep what they have
 	c.must(c.Remove(t.Context(), a))
@@ -163,8 +160,7 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 // and everything resumes by itself.
 func TestStoreAway(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2, Store: sandbox.StoreEtcd})
-	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
-	a, b, addr := pair(c, "n")
+	a, b, addr := pair(c)
 	result := c.probing(a, b, addr, func() {
 		c.must(c.Kill(sandbox.Store, 1))
 		stopped := time.Now()
