@@ -113,7 +113,7 @@ func TestChangesWhileAway(t *testing.T) {
 	for _, away := range []sandbox.Component{sandbox.Netplugin, sandbox.OVS} {
 		t.Run(string(away), func(t *testing.T) {
 			c := start(t, sandbox.Config{Hosts: 3})
-					c.ok("net", "create", "--subnet=10.1.3.0/24", "gone")
+			c.ok("net", "create", "--subnet=10.1.3.0/24", "gone")
 			a, b, addr := pair(c)
 			c.reaches(a, addr.String())
 
