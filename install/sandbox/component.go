@@ -215,9 +215,15 @@ func (s *Sandbox) addUnderlayBridge(ctx context.Context, host int) error {
 	cmd := exec.CommandContext(ctx, "ovs-vsctl", "--db=unix:"+s.hostDir(host, "ovs", "db.sock"),
 		"--", "--may-exist", "add-br", physicalBridge,
 		"--", "set", "bridge", physicalBridge, "datapath_type=netdev", "fail_mode=standalone",
-		"--", "--may-exist", "add-port", physicalBridge, hostUnderlayLink)
-	if output, err := cmd.CombinedOutput(); err != nil {
+		"--", "--may-exist", "add-port", physicalBridge, hostUnderlayLink, "--", "list-br")
+	output, err := cmd.CombinedOutput()
+	if err != nil {
 		return fmt.Errorf("making the underlay bridge of host %d: %w: %s", host, err, output)
+	}
+	for _, bridge := range strings.Fields(string(output)) {
+		if err := waitFor(ctx, s.answersUnix(s.hostDir(host, "ovs", bridge+".mgmt"))); err != nil {
+			return fmt.Errorf("bridge %s of host %d does not come up: %w", bridge, host, err)
+		}
 	}
 	return inNetNS(s.hostNetNS(host), func() error {
 		var err error

@@ -39,7 +39,7 @@ func TestTutorialPage(t *testing.T) {
 	if err := shell.Run(); err != nil {
 		t.Fatalf("the page does not hold: %v\n%s", err, output.String())
 	}
-	for _, word := range []string{"no answer: 10.1.2.3", "active endpoints", "has 1 networks", "conflicts with subnet"} {
+	for _, word := range []string{"no answer: 10.1.2.3", "active endpoints", "cannot be deleted: it has 1", "conflicts with subnet"} {
 		if !strings.Contains(output.String(), word) {
 			t.Errorf("%q is missing from what the page's commands print:\n%s", word, output.String())
 		}

@@ -54,7 +54,7 @@ func TestTutorial(t *testing.T) {
 	if got := c.ok("tenant", "create", "blue"); got != "Creating tenant: blue\n" {
 		t.Errorf("A10: printed %q", got)
 	}
-	if got := c.ok("tenant", "ls"); got != "Name\n------\nblue\ndefault\n" {
+	if got := c.ok("tenant", "ls"); got != "Name\n----\nblue\ndefault\n" {
 		t.Errorf("A11: printed %q", got)
 	}
 	if got := c.ok("net", "create", "-t", "blue", "--subnet=10.1.2.0/24", "contiv-net"); got != "Creating network blue:contiv-net\n" {
