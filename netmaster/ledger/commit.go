@@ -1,13 +1,10 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/state"
@@ -104,7 +101,7 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 		}
 		for other := range waits {
 			if err := l.awaitEnd(ctx, other); err != nil {
-				return nil, 0, err
+				return nil, 0, fmt.Errorf("nothing was written: waiting for another change of the same: %w", err)
 			}
 		}
 	}
@@ -240,40 +237,6 @@ func (f *flight) encode() (objdb.Txn, error) {
 	return txn, nil
 }
 
-// resolve finds out, as soon as the store can be asked, whether a transaction of unknown outcome was done. It gives the
-// revision if it was, else ErrUnavailable (not done) or ErrConflict (the record has changed since).
-func (l *Ledger) resolve(txn objdb.Txn, cause error) (int64, error) {
-	probe := txn.Then[0]
-	before := int64(0)
-	for _, compare := range txn.If {
-		if compare.Key == probe.Key {
-			before = compare.Revision
-		}
-	}
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, time.Second
-	for {
-		now, err := l.store.Get(l.ctx, probe.Key)
-		absent := errors.Is(err, objdb.ErrNotFound)
-		switch {
-		case err != nil && !absent: // still away
-		case probe.Delete && absent:
-			return l.store.Revision(l.ctx)
-		case absent && before == 0, !absent && now.Revision == before:
-			return 0, fmt.Errorf("nothing was written: %w", cause)
-		case !probe.Delete && !absent && bytes.Equal(now.Value, probe.Value):
-			return now.Revision, nil
-		default:
-			return 0, fmt.Errorf("record %q changed: %w", probe.Key, objdb.ErrConflict)
-		}
-		select {
-		case <-time.After(pause.NextBackOff()):
-		case <-l.ctx.Done():
-			return 0, cause
-		}
-	}
-}
-
 // releaseLanded ends the flights that the model now contains; the lock is held.
 func (l *Ledger) releaseLanded() {
 	left := l.landed[:0]
@@ -291,7 +254,7 @@ func (l *Ledger) releaseLanded() {
 // await waits for the end of a flight and gives its outcome.
 func (l *Ledger) await(ctx context.Context, f *flight) (int64, error) {
 	if err := l.awaitEnd(ctx, f); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("waiting for the store to write, which may still happen: %w", err)
 	}
 	return f.revision, f.err
 }
@@ -301,8 +264,8 @@ func (l *Ledger) awaitEnd(ctx context.Context, f *flight) error {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for the store to write, which may still happen: %w: %w", objdb.ErrUnavailable, ctx.Err())
+		return fmt.Errorf("%w: %w", objdb.ErrUnavailable, ctx.Err())
 	case <-l.ctx.Done():
-		return fmt.Errorf("waiting for the store to write, which may still happen: %w: netmaster is stopping", objdb.ErrUnavailable)
+		return fmt.Errorf("%w: netmaster is stopping", objdb.ErrUnavailable)
 	}
 }

@@ -36,7 +36,9 @@ type Ledger struct {
 	store objdb.Store
 	fence Fence
 	log   *logrus.Entry
-	fresh *freshness
+	fresh *freshness // of the store's revision
+	// barriers are raised for flights of unknown outcome; flights that wait share one.
+	barriers *freshness
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -70,6 +72,7 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.fresh = newFreshness(func() (int64, error) { return store.Revision(l.ctx) })
+	l.barriers = newFreshness(l.raiseBarrier)
 	complete := make(chan struct{})
 	l.running.Add(1)
 	go func() {
@@ -213,9 +216,9 @@ func (l *Ledger) apply(revision int64, arrivals []arrival) {
 		}
 	}
 	l.model.revision = revision
+	l.publish(change) // first, so that who has an answer meets nobody who does not know it yet
 	l.releaseLanded()
 	l.wakeWaiters()
-	l.publish(change)
 }
 
 // applyLanded takes own transactions into the model without waiting to be told of them, as far as they are the next

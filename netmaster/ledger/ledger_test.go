@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -379,6 +380,39 @@ func TestUnknownOutcome(t *testing.T) {
 				t.Errorf("delete: %v", err)
 			}
 		})
+	}
+}
+
+// TestLateProposal: a transaction that was answered with "nothing was written" does not come to be afterwards, even if
+// the store gets to it only then.
+func TestLateProposal(t *testing.T) {
+	b := newBed(t)
+	b.put(tenant("there"))
+	for _, tc := range []struct {
+		name string
+		plan func(tx *Tx) error
+	}{
+		{"create", func(tx *Tx) error { tx.Put(tenant("a")); return nil }},
+		{"delete", func(tx *Tx) error { tx.Delete(tenant("there")); return nil }},
+	} {
+		var late func() (int64, error)
+		b.store.onCommit(func(do func() (int64, error)) (int64, error) {
+			if late != nil {
+				return do()
+			}
+			late = do
+			return 0, fmt.Errorf("test: %w", objdb.ErrUnavailable)
+		})
+		_, err := b.Commit(context.Background(), tc.plan)
+		if !errors.Is(err, objdb.ErrUnavailable) || !strings.Contains(err.Error(), "nothing was written") {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		if revision, err := late(); !errors.Is(err, objdb.ErrConflict) {
+			t.Errorf("%s came late and was done in revision %d: %v", tc.name, revision, err)
+		}
+		if _, err := b.Commit(t.Context(), tc.plan); err != nil {
+			t.Errorf("%s again: %v", tc.name, err)
+		}
 	}
 }
 

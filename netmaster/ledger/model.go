@@ -330,6 +330,7 @@ var kinds = []struct {
 	{state.GroupStatePrefix, func() state.Record { return new(state.GroupState) }},
 	{state.EndpointPrefix, func() state.Record { return new(state.Endpoint) }},
 	{state.HostPrefix, func() state.Record { return new(state.Host) }},
+	{barrierKey, func() state.Record { return new(barrier) }},
 }
 
 // unreadable owns allocations whose record cannot be read: their number stays taken until somebody repairs them.

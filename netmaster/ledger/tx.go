@@ -36,7 +36,8 @@ type write struct {
 }
 
 func newTx(l *Ledger) *Tx {
-	return &Tx{l: l, compares: make(map[string]int64), writes: make(map[string]write), waits: make(map[*flight]bool)}
+	compares := map[string]int64{barrierKey: l.model.RevisionOf(barrierKey)}
+	return &Tx{l: l, compares: compares, writes: make(map[string]write), waits: make(map[*flight]bool)}
 }
 
 // Revision of the model.
