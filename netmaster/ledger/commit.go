@@ -173,6 +173,7 @@ func (l *Ledger) unclaim(key string, record state.Record) {
 	}
 	if a, ok := record.(*state.Allocation); ok {
 		l.model.pool(a.Pool).end(key, a, l.model.rows[key] != nil)
+		l.model.tidyPool(a.Pool)
 	}
 }
 

@@ -4,8 +4,17 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/contiv/contiv/objdb"
+)
+
+const (
+	// answerTime is how long the store may take for a question.
+	answerTime = 2 * time.Second
+	// awayPatience is how long a reader waits for a store that left the last question unanswered: long enough to notice
+	// that it is back, short enough for a check of health.
+	awayPatience = 500 * time.Millisecond
 )
 
 // freshness asks the store for its revision on behalf of many readers. A reader is served by a question that was asked
@@ -16,6 +25,7 @@ type freshness struct {
 	mu      sync.Mutex
 	running *question
 	next    *question
+	away    bool // the last question that ended got no answer
 }
 
 type question struct {
@@ -28,7 +38,12 @@ func newFreshness(ask func() (int64, error)) *freshness { return &freshness{ask:
 
 // revision returns a revision that the store had at some moment after the call began.
 func (f *freshness) revision(ctx context.Context) (int64, error) {
-	q := f.join()
+	q, away := f.join()
+	if away {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, awayPatience)
+		defer cancel()
+	}
 	select {
 	case <-q.done:
 		return q.revision, q.err
@@ -37,17 +52,17 @@ func (f *freshness) revision(ctx context.Context) (int64, error) {
 	}
 }
 
-func (f *freshness) join() *question {
+func (f *freshness) join() (q *question, away bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.next == nil {
 		f.next = &question{done: make(chan struct{})}
 	}
-	q := f.next
+	q = f.next
 	if f.running == nil {
 		f.start()
 	}
-	return q
+	return q, f.away
 }
 
 // start asks the next question, if there is one; the lock is held.
@@ -59,9 +74,10 @@ func (f *freshness) start() {
 	}
 	go func() {
 		q.revision, q.err = f.ask()
-		close(q.done)
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		f.away = q.err != nil
+		close(q.done)
 		f.start()
 	}()
 }

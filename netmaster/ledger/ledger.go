@@ -71,7 +71,11 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 		subscribers: make(map[int]func(*Model, Change)),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.fresh = newFreshness(func() (int64, error) { return store.Revision(l.ctx) })
+	l.fresh = newFreshness(func() (int64, error) {
+		ctx, cancel := context.WithTimeout(l.ctx, answerTime)
+		defer cancel()
+		return store.Revision(ctx)
+	})
 	l.barriers = newFreshness(l.raiseBarrier)
 	complete := make(chan struct{})
 	l.running.Add(1)

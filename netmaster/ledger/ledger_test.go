@@ -28,6 +28,7 @@ type gated struct {
 	objdb.Store
 	commit   atomic.Pointer[func(do func() (int64, error)) (int64, error)]
 	revision atomic.Pointer[func()]
+	silent   atomic.Bool // Revision does not answer
 }
 
 func (g *gated) Commit(ctx context.Context, txn objdb.Txn) (int64, error) {
@@ -41,6 +42,10 @@ func (g *gated) Commit(ctx context.Context, txn objdb.Txn) (int64, error) {
 func (g *gated) Revision(ctx context.Context) (int64, error) {
 	if hook := g.revision.Load(); hook != nil {
 		(*hook)()
+	}
+	if g.silent.Load() {
+		<-ctx.Done()
+		return 0, fmt.Errorf("test: %w", objdb.ErrUnavailable)
 	}
 	return g.Store.Revision(ctx)
 }
@@ -201,6 +206,26 @@ func TestSharedRevision(t *testing.T) {
 	if later > 1 {
 		t.Errorf("%d more reads", later)
 	}
+}
+
+// TestAway: once a store is known not to answer, a reader does not wait for long, and what comes after the store is back
+// is served at once.
+func TestAway(t *testing.T) {
+	b := newBed(t)
+	nothing := func(*Model) {}
+	b.store.silent.Store(true)
+	if err := b.View(t.Context(), nothing); !errors.Is(err, objdb.ErrUnavailable) {
+		t.Error(err)
+	}
+	begin := time.Now()
+	if err := b.View(t.Context(), nothing); !errors.Is(err, objdb.ErrUnavailable) {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > answerTime/2 {
+		t.Errorf("told after %v", took)
+	}
+	b.store.silent.Store(false)
+	waitUntil(t, func() bool { return b.View(t.Context(), nothing) == nil })
 }
 
 func waitUntil(t *testing.T, is func() bool) {

@@ -268,8 +268,12 @@ func (m *Model) replace(key string, old, next *row) {
 		switch r := old.record.(type) {
 		case *state.Allocation:
 			m.pool(r.Pool).drop(r)
+			m.tidyPool(r.Pool)
 		case *state.Network:
 			m.spansOf(r.TenantName).drop(key, r)
+			if m.spans[r.TenantName].tree.Len() == 0 {
+				delete(m.spans, r.TenantName)
+			}
 		}
 		delete(m.rows, key)
 	}
@@ -314,6 +318,21 @@ func (m *Model) pool(name state.Pool) *pool {
 		m.pools[name] = p
 	}
 	return p
+}
+
+// poolToRead is a pool that is not made if there is none.
+func (m *Model) poolToRead(name state.Pool) *pool {
+	if p := m.pools[name]; p != nil {
+		return p
+	}
+	return newPool()
+}
+
+// tidyPool forgets a pool that nothing is known of: names of networks, and so pools, come and go.
+func (m *Model) tidyPool(name state.Pool) {
+	if p := m.pools[name]; p != nil && p.empty() {
+		delete(m.pools, name)
+	}
 }
 
 // kinds are the records that the model keeps, by prefix of their keys.

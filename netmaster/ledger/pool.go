@@ -38,6 +38,8 @@ func newPool() *pool {
 	}
 }
 
+func (p *pool) empty() bool { return p.taken.Len() == 0 && len(p.flights) == 0 }
+
 func valueOf(a *state.Allocation) alloc.Value {
 	if a.Addr.IsValid() {
 		return alloc.Address(a.Addr)

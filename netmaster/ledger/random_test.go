@@ -97,6 +97,9 @@ func compareWithStore(t *testing.T, b *bed, m *Model) {
 			t.Errorf("%s is not as in the store", key)
 		}
 	}
+	if len(m.pools) != len(fresh.pools) {
+		t.Errorf("%d pools, not %d", len(m.pools), len(fresh.pools))
+	}
 	for name, want := range fresh.pools {
 		got := m.pools[name]
 		all := alloc.Numbers(0, 1<<20)

@@ -264,7 +264,7 @@ func inIndex(record state.Record, in Index) bool {
 // LowestFree gives the lowest value of a pool's range that has no record and that nobody is taking, outside the ranges
 // to avoid.
 func (tx *Tx) LowestFree(name state.Pool, in alloc.Range, avoid ...alloc.Range) (alloc.Value, bool) {
-	p := tx.l.model.pool(name)
+	p := tx.l.model.poolToRead(name)
 	for _, w := range tx.writes {
 		if a, ok := w.next.(*state.Allocation); ok && a.Pool == name {
 			v := valueOf(a)
@@ -281,7 +281,7 @@ func (tx *Tx) LowestFree(name state.Pool, in alloc.Range, avoid ...alloc.Range) 
 // LongestResting gives the released record of a pool's range that rests longest, outside the ranges to avoid; nil if
 // none rests there.
 func (tx *Tx) LongestResting(name state.Pool, in alloc.Range, avoid ...alloc.Range) *state.Allocation {
-	p := tx.l.model.pool(name)
+	p := tx.l.model.poolToRead(name)
 	var found *state.Allocation
 	p.resting.Ascend(func(r rest) bool {
 		if !in.Contains(r.value) || contained(r.value, avoid) {
@@ -323,7 +323,7 @@ func contained(v alloc.Value, ranges []alloc.Range) bool {
 // UsedIn gives an allocation of the pool's range that has an owner or is reserved, or that somebody is taking; nil if
 // there is none.
 func (tx *Tx) UsedIn(name state.Pool, in alloc.Range) *state.Allocation {
-	p := tx.l.model.pool(name)
+	p := tx.l.model.poolToRead(name)
 	for run := range p.used.Runs(in) {
 		for v := range run.Values() {
 			if key := keyOf(name, v); p.flights[key] == nil {
