@@ -282,6 +282,11 @@ func (s *Sandbox) Dir() string { return s.dir() }
 // Hosts is the number of hosts.
 func (s *Sandbox) Hosts() int { return s.record.Config.Hosts }
 
+// UseBinaries takes the programs of another directory from now on: what is started later comes from there.
+func (s *Sandbox) UseBinaries(dir string) error {
+	return s.change(func(rec *record) error { rec.Config.BinDir = dir; return nil })
+}
+
 // HostName is how a host calls itself in the cluster.
 func (s *Sandbox) HostName(host int) string { return s.hostName(host) }
 
