@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/drivers/endpointlock"
 	"github.com/contiv/contiv/drivers/ovs/switchdb"
 	"github.com/contiv/contiv/drivers/ovs/writer"
 	"github.com/contiv/contiv/ofnet/pipeline"
@@ -26,7 +27,7 @@ type Driver struct {
 	db     *switchdb.DB
 	bridge switchdb.BridgeInfo
 	links  *linkMaker
-	locks  endpointLocks
+	locks  endpointlock.Set
 	fail   func(step string) error // tests only
 
 	writer *writer.Writer

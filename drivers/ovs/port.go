@@ -46,7 +46,7 @@ func (d *Driver) PreparePort(ctx context.Context, want drivers.Port) (drivers.At
 	}
 	ctx, cancel := context.WithTimeout(ctx, portTimeout)
 	defer cancel()
-	unlock, err := d.locks.lock(ctx, want.ID)
+	unlock, err := d.locks.Acquire(ctx, want.ID)
 	if err != nil {
 		return drivers.Attachment{}, err
 	}
@@ -237,7 +237,7 @@ func (d *Driver) rollBack(ctx context.Context, att drivers.Attachment) error {
 func (d *Driver) RemovePort(ctx context.Context, id protocol.EndpointID) error {
 	ctx, cancel := context.WithTimeout(ctx, portTimeout)
 	defer cancel()
-	unlock, err := d.locks.lock(ctx, id)
+	unlock, err := d.locks.Acquire(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/drivers/endpointlock"
 	"github.com/contiv/contiv/mgmtfn"
 	"github.com/contiv/contiv/netplugin/session"
 	"github.com/contiv/contiv/ofnet/protocol"
@@ -93,7 +94,7 @@ type Agent struct {
 	session *session.Session
 	log     *logrus.Entry
 
-	endpoints locks         // one per endpoint
+	endpoints endpointlock.Set
 	tell      chan struct{} // wakes the reporter
 
 	mu      sync.Mutex

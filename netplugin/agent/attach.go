@@ -28,7 +28,7 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timing.Attach)
 	defer cancel()
-	unlock, err := a.endpoints.acquire(ctx, id)
+	unlock, err := a.endpoints.Acquire(ctx, id)
 	if err != nil {
 		return mgmtfn.Attachment{}, err
 	}

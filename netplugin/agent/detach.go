@@ -15,7 +15,7 @@ import (
 // so it succeeds without netmaster, which is told as soon as it can be.
 func (a *Agent) Detach(ctx context.Context, containerID, ifName string) error {
 	id := a.id(containerID, ifName)
-	unlock, err := a.endpoints.acquire(ctx, id)
+	unlock, err := a.endpoints.Acquire(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (a *Agent) reportOnce(ctx context.Context) bool {
 }
 
 func (a *Agent) reportRemoved(ctx context.Context, id protocol.EndpointID) error {
-	unlock, err := a.endpoints.acquire(ctx, id)
+	unlock, err := a.endpoints.Acquire(ctx, id)
 	if err != nil {
 		return err
 	}

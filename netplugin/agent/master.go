@@ -63,7 +63,7 @@ func (a *Agent) lose(ctx context.Context, id protocol.EndpointID) error {
 	if id.Host != a.config.Host {
 		return fmt.Errorf("netmaster says that endpoint %s is lost, which is not of this host", id)
 	}
-	unlock, err := a.endpoints.acquire(ctx, id)
+	unlock, err := a.endpoints.Acquire(ctx, id)
 	if err != nil {
 		return err
 	}
