@@ -11,17 +11,31 @@ import (
 	"time"
 )
 
-// TestTutorialPage runs every command of docs/tutorial.md in one shell, as a reader would; each must succeed.
+// TestTutorialPage runs every command of docs/tutorial.md.
 func TestTutorialPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/tutorial.md")
+	runPage(t, "tutorial.md", 20, "no answer: 10.1.2.3", "active endpoints", "has 1 networks", "conflicts with subnet")
+}
+
+// TestDockerPage runs every command of docs/docker.md.
+func TestDockerPage(t *testing.T) {
+	runPage(t, "docker.md", 20, "0% packet loss", "10.1.2.50/24", "refused, as it should be", `"containerName": "c2"`,
+		"netplugin local map[encap:vxlan pkt-tag:2 tenant:blue] map[group:web network:contiv-net tenant:blue]", "10.9.0.")
+}
+
+// runPage runs the commands of a page of docs/ in one shell, as a reader would; each must succeed, and together they
+// must print the words.
+func runPage(t *testing.T, page string, atLeast int, words ...string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := consoleCommands(string(page))
-	if len(commands) < 20 {
+	commands := consoleCommands(string(text))
+	if len(commands) < atLeast {
 		t.Fatalf("only %d commands found on the page", len(commands))
 	}
-	name := fmt.Sprintf("page-%d", os.Getpid())
+	sandboxes++
+	name := fmt.Sprintf("page-%d-%d", os.Getpid(), sandboxes)
 	environment := append(os.Environ(), "PATH="+binDir+":"+os.Getenv("PATH"), "CONTIV_SANDBOX="+name)
 	t.Cleanup(func() {
 		down := exec.Command(binDir+"/contiv-sandbox", "down")
@@ -39,7 +53,7 @@ func TestTutorialPage(t *testing.T) {
 	if err := shell.Run(); err != nil {
 		t.Fatalf("the page does not hold: %v\n%s", err, output.String())
 	}
-	for _, word := range []string{"no answer: 10.1.2.3", "active endpoints", "cannot be deleted: it has 1", "conflicts with subnet"} {
+	for _, word := range words {
 		if !strings.Contains(output.String(), word) {
 			t.Errorf("%q is missing from what the page's commands print:\n%s", word, output.String())
 		}
