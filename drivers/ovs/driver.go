@@ -31,6 +31,7 @@ type Driver struct {
 	fail   func(step string) error // tests only
 
 	writer *writer.Writer
+	healer *healer
 	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
 	neighbours *neighbours
 
@@ -70,6 +71,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	d.writer = writer.New(writer.Config{
 		Socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", NewRound: d.newRound, Connected: d.reread, Log: cfg.Log,
 	})
+	d.healer = newHealer(d.heal, cfg.Log)
 	base := d.compiler.Program()
 	d.writer.Update(writer.Update{Flows: base.SortedFlows(), Groups: base.SortedGroups()})
 	if err := d.open(ctx); err != nil {
@@ -199,6 +201,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 // Close implements drivers.Datapath.
 func (d *Driver) Close() error {
 	d.writer.Close()
+	d.healer.close()
 	if d.db != nil {
 		d.db.Close()
 	}

@@ -162,7 +162,7 @@ func (d *Driver) portChanged(id protocol.EndpointID) {
 	c := newChanges()
 	c.Ports[id] = 0
 	p := d.ports[id]
-	if p != nil {
+	if p != nil && !p.missing {
 		c.Ports[id] = uint32(p.number) //nolint:gosec // 1..0xfeff
 	}
 	if seq := d.change(c); p != nil {
@@ -215,6 +215,10 @@ func (d *Driver) renumber(id protocol.EndpointID, number int) {
 
 // portSeen follows what OVSDB says of interfaces: after a restart of the switch a port may have another number.
 func (d *Driver) portSeen(port switchdb.Port) {
+	if port.Gone {
+		d.portGone(port.Name)
+		return
+	}
 	if port.Number <= 0 {
 		return // not open yet, or its device is gone: then its flows meet no packet
 	}
@@ -244,9 +248,12 @@ func (d *Driver) reread(ctx context.Context, _ *openflow.Conn) {
 		d.log.WithError(err).Warn("port numbers are taken as they were")
 		return
 	}
+	there := map[string]bool{}
 	for _, port := range ports {
+		there[port.Name] = true
 		d.portSeen(port)
 	}
+	d.missed(there)
 	if d.neighbours != nil {
 		d.neighbours.again()
 	}

@@ -35,8 +35,10 @@ type localPort struct {
 	attachment drivers.Attachment
 	number     int    // OpenFlow number, asked for or given
 	seq        uint64 // of the writer's update with its flows
-	// making: PreparePort has not succeeded yet; the port is not shown.
-	making bool
+	// making: PreparePort has not succeeded yet; the port is not shown. leaving: its removal has begun.
+	making, leaving bool
+	// missing: somebody took it from the switch; it has no flows until it is put back.
+	missing bool
 }
 
 // PreparePort implements drivers.Datapath.
@@ -101,6 +103,11 @@ func (d *Driver) intact(ctx context.Context, att *drivers.Attachment) bool {
 
 // renote answers an existing port, with its owner's notes brought up to date.
 func (d *Driver) renote(ctx context.Context, att drivers.Attachment, want drivers.Port) (drivers.Attachment, error) {
+	d.mu.Lock()
+	if p := d.ports[att.ID]; p != nil {
+		p.leaving = false // a removal that failed is not wanted any more
+	}
+	d.mu.Unlock()
 	if att.Owner == want.Owner && maps.Equal(att.Notes, want.Notes) && slices.Equal(att.Groups, want.Groups) {
 		return att, nil
 	}
@@ -254,6 +261,11 @@ func (d *Driver) RemovePort(ctx context.Context, id protocol.EndpointID) error {
 
 // unplug removes port, flows and link, and remembers the endpoint as removed if told. It may be repeated after an error.
 func (d *Driver) unplug(ctx context.Context, att drivers.Attachment, remember bool) error {
+	d.mu.Lock()
+	if p := d.ports[att.ID]; p != nil {
+		p.leaving = true
+	}
+	d.mu.Unlock()
 	var notes map[string]string
 	if remember {
 		notes = map[string]string{removedKey(att.ID): time.Now().UTC().Format(time.RFC3339)}

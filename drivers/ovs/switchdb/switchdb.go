@@ -27,8 +27,10 @@ var (
 )
 
 const (
-	reconnectEvery = 50 * time.Millisecond // the pause between attempts to reach an ovsdb-server that is away
+	reconnectEvery = 20 * time.Millisecond // the pause between attempts to reach an ovsdb-server that is away
 	connectTimeout = 10 * time.Second      // of one attempt
+	awayTimeout    = 3 * time.Second       // how long a call waits for an ovsdb-server that is away
+	answerTimeout  = 5 * time.Second       // and for the answer of one that is there
 )
 
 // Port is a port of a bridge with its one interface.
@@ -42,10 +44,12 @@ type Port struct {
 	// Number is the OpenFlow number that the switch gave: 0 not yet, -1 the device cannot be opened, see Error.
 	Number int
 	Error  string
+	// Gone: the port was taken away; the rest is as it was last.
+	Gone bool
 }
 
-// DB is a connection to ovsdb-server for one bridge. It reconnects by itself; calls wait for that until their context
-// ends, but a call that is under way when the connection ends fails. Safe for concurrent use.
+// DB is a connection to ovsdb-server for one bridge. It reconnects by itself; calls wait for that, a few seconds at
+// most, but a call that is under way when the connection ends fails. Safe for concurrent use.
 type DB struct {
 	socket  string
 	bridge  string
@@ -60,8 +64,8 @@ type DB struct {
 }
 
 // Dial connects to the ovsdb-server behind a unix socket; it waits for it until the context ends. changed, if not nil, is
-// called, one call at a time, for each interface (of any bridge) that appears or changes, with Options left out. Close
-// must be called.
+// called, one call at a time, for each interface (of any bridge) that appears, changes or goes, with Options left out;
+// what goes while there is no connection is not told. Close must be called.
 func Dial(ctx context.Context, socket, bridge string, changed func(Port)) (*DB, error) {
 	life, end := context.WithCancel(context.Background())
 	db := &DB{socket: socket, bridge: bridge, changed: changed, end: end, renewed: make(chan struct{}), waiters: map[string][]chan Port{}}
@@ -118,8 +122,9 @@ func (db *DB) connect(ctx context.Context) (client.Client, error) {
 // whole update.
 func (db *DB) monitor(ctx context.Context, c client.Client) error {
 	c.Cache().AddEventHandler(&cache.EventHandlerFuncs{
-		AddFunc:    func(_ string, m model.Model) { db.notify(m) },
-		UpdateFunc: func(_ string, _, m model.Model) { db.notify(m) },
+		AddFunc:    func(_ string, m model.Model) { db.notify(m, false) },
+		UpdateFunc: func(_ string, _, m model.Model) { db.notify(m, false) },
+		DeleteFunc: func(_ string, m model.Model) { db.notify(m, true) },
 	})
 	row := &ifaceRow{}
 	_, err := c.Monitor(ctx, c.NewMonitor(client.WithTable(row,
@@ -177,6 +182,8 @@ func (db *DB) use(c client.Client) {
 
 // connection answers the current connection, or waits for one.
 func (db *DB) connection(ctx context.Context) (client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, awayTimeout)
+	defer cancel()
 	for {
 		db.mu.Lock()
 		c, renewed := db.client, db.renewed
@@ -187,7 +194,7 @@ func (db *DB) connection(ctx context.Context) (client.Client, error) {
 		select {
 		case <-renewed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("no connection to ovsdb-server %s: %w", db.socket, ctx.Err())
+			return nil, fmt.Errorf("no connection to ovsdb-server %s (is Open vSwitch running?): %w", db.socket, ctx.Err())
 		}
 	}
 }
@@ -216,23 +223,30 @@ func (r *ifaceRow) port() Port {
 	return p
 }
 
-func (db *DB) notify(m model.Model) {
+func (db *DB) notify(m model.Model, gone bool) {
 	row, ok := m.(*ifaceRow)
 	if !ok {
 		return
 	}
 	port := row.port()
+	port.Gone = gone
+	if !gone { // it may be an earlier port of the name: nobody waits for the end of one
+		db.tellWaiters(port)
+	}
+	if db.changed != nil {
+		db.changed(port)
+	}
+}
+
+func (db *DB) tellWaiters(port Port) {
 	db.mu.Lock()
+	defer db.mu.Unlock()
 	for _, w := range db.waiters[port.Name] {
 		select {
 		case <-w: // only the newest matters
 		default:
 		}
 		w <- port
-	}
-	db.mu.Unlock()
-	if db.changed != nil {
-		db.changed(port)
 	}
 }
 
@@ -266,6 +280,8 @@ func (db *DB) transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.Ope
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	results, err := c.Transact(ctx, ops...)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,80 @@
+package ovs
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/contiv/contiv/drivers/ovs/switchdb"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
+
+// TestPortTakenAway: somebody removes the port of an endpoint from the switch behind the driver's back.
+func TestPortTakenAway(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	w.add(&a.port)
+	w.add(&b.port)
+	apply(t, d, w.all())
+	att, _ := attach(t, d, a), attach(t, d, b)
+	mustPing(t, a, b)
+	number := h.vsctl("get", "Interface", att.HostLink, "ofport")
+	ids := h.vsctl("get", "Interface", att.HostLink, "external_ids")
+
+	h.vsctl("del-port", att.HostLink)
+	mustPing(t, a, b)
+	if now := h.vsctl("get", "Interface", att.HostLink, "ofport"); now != number {
+		t.Errorf("port number was %s, is %s", number, now)
+	}
+	if now := h.vsctl("get", "Interface", att.HostLink, "external_ids"); now != ids {
+		t.Errorf("external ids were %s, are %s", ids, now)
+	}
+	checkMemory(t, d, 2, []protocol.EndpointID{})
+
+	// Without its link it cannot be put back: then it has no flows, and that is told.
+	run(t, "ip", "-n", a.ns, "link", "del", "eth0")
+	h.vsctl("del-port", att.HostLink)
+	waitFor(t, 5*time.Second, "the endpoint to be told as not realised", func() bool {
+		for _, one := range d.Status().NotRealised {
+			if one.Key == a.port.ID.String() && strings.Contains(one.Reason, "no port") {
+				return true
+			}
+		}
+		return false
+	})
+	waitFor(t, 5*time.Second, "its flows to go", func() bool { return !strings.Contains(h.ofctl("dump-flows"), "in_port="+number+" ") })
+
+	// It can be removed, and attached anew.
+	if err := d.RemovePort(t.Context(), a.port.ID); err != nil {
+		t.Fatal(err)
+	}
+	checkMemory(t, d, 1, []protocol.EndpointID{a.port.ID})
+	attach(t, d, a)
+	mustPing(t, a, b)
+}
+
+// TestPortTakenAwayUnseen: the same while the driver does not hear of it.
+func TestPortTakenAwayUnseen(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	w.add(&a.port)
+	w.add(&b.port)
+	apply(t, d, w.all())
+	att, _ := attach(t, d, a), attach(t, d, b)
+	mustPing(t, a, b)
+	d.db.Close() // deaf from here on
+	h.vsctl("del-port", att.HostLink)
+	var err error
+	if d.db, err = switchdb.Dial(t.Context(), h.dir+"/db.sock", DefaultBridge, d.portSeen); err != nil {
+		t.Fatal(err)
+	}
+	h.killSwitch()
+	h.startSwitch()
+	mustPing(t, a, b)
+}
