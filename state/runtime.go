@@ -96,15 +96,18 @@ func (e *Endpoint) StoreKey() string { return EndpointPrefix + e.EndpointID.Stri
 
 // Host is a machine whose agent registered at least once.
 type Host struct {
-	Name       string     `json:"name"`
-	VTEP       netip.Addr `json:"vtep,omitzero"`
-	VTEP6      netip.Addr `json:"vtep6,omitzero"`
-	VXLANPort  int        `json:"vxlanPort,omitempty"`
-	Uplinks    []string   `json:"uplinks,omitempty"`
-	MTU        int        `json:"mtu"` // of the underlay
-	Datapath   string     `json:"datapath,omitempty"`
-	Version    string     `json:"version,omitempty"`
-	Registered time.Time  `json:"registered"`
+	Name      string     `json:"name"`
+	VTEP      netip.Addr `json:"vtep,omitzero"`
+	VTEP6     netip.Addr `json:"vtep6,omitzero"`
+	VXLANPort int        `json:"vxlanPort,omitempty"`
+	Uplinks   []string   `json:"uplinks,omitempty"`
+	MTU       int        `json:"mtu"` // of the underlay
+	Datapath  string     `json:"datapath,omitempty"`
+	Version   string     `json:"version,omitempty"`
+	// Registered is when the record last changed by a registration; registering again as before does not write it.
+	Registered time.Time `json:"registered"`
+	// MTUSince is since when the host counts with this MTU: interfaces that are older may be made for a larger one.
+	MTUSince time.Time `json:"mtuSince,omitzero"`
 	// SilentSince is when the host's agent was last heard of, set a while after it fell silent, zero while it talks.
 	SilentSince time.Time `json:"silentSince,omitzero"`
 	// Dead is set when the host was silent for --host-dead-after or by an operator: its endpoints are released.
@@ -135,6 +138,15 @@ const addressPools = "addr/"
 
 // IsAddresses reports whether the pool is of addresses, not numbers.
 func (p Pool) IsAddresses() bool { return strings.HasPrefix(string(p), addressPools) }
+
+// NetworkKey is the model key of the network whose addresses the pool holds, empty for a pool of numbers.
+func (p Pool) NetworkKey() string {
+	key, _ := strings.CutPrefix(string(p), addressPools)
+	if !p.IsAddresses() {
+		return ""
+	}
+	return key
+}
 
 // Allocation is one number or address of a pool in use or resting. There is at most one record per number: creating
 // it only if absent is what makes an allocation exclusive.

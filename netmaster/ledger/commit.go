@@ -110,7 +110,7 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 func (l *Ledger) planOnce(fence objdb.Compare, plan func(*Tx) error) (*flight, map[*flight]bool, int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	tx := newTx(l)
+	tx := newTx(l, fence.Revision)
 	err := plan(tx)
 	if len(tx.waits) > 0 {
 		return nil, tx.waits, 0, nil

@@ -23,6 +23,7 @@ var ErrUnreadable = errors.New("a record in the store cannot be read")
 // A plan must be a pure function of what the Tx tells it: it may be run any number of times.
 type Tx struct {
 	l        *Ledger
+	term     int64
 	compares map[string]int64
 	writes   map[string]write
 	order    []string // keys of writes
@@ -35,10 +36,13 @@ type write struct {
 	old, next state.Record
 }
 
-func newTx(l *Ledger) *Tx {
+func newTx(l *Ledger, term int64) *Tx {
 	compares := map[string]int64{barrierKey: l.model.RevisionOf(barrierKey)}
-	return &Tx{l: l, compares: compares, writes: make(map[string]write), waits: make(map[*flight]bool)}
+	return &Tx{l: l, term: term, compares: compares, writes: make(map[string]write), waits: make(map[*flight]bool)}
 }
+
+// Term is the leadership that the transaction is written under: the revision of its record, larger with each.
+func (tx *Tx) Term() int64 { return tx.term }
 
 // Revision of the model.
 func (tx *Tx) Revision() int64 { return tx.l.model.revision }

@@ -16,13 +16,6 @@ import (
 	"github.com/contiv/contiv/state"
 )
 
-// Underlay MTU without any host, and what encapsulation in VXLAN takes of it over IPv4 and IPv6.
-const (
-	defaultMTU   = 1500
-	overheadIPv4 = 50
-	overheadIPv6 = 70
-)
-
 // All makes every record there is.
 func All(m *ledger.Model) []index.ScopedRecord {
 	out := []index.ScopedRecord{global(m)}
@@ -76,16 +69,16 @@ func (c *collector) delta(delta ledger.Delta) {
 	switch r := record.(type) {
 	case *state.TenantState:
 		for _, n := range c.model.Networks(r.TenantName) {
-			c.add(network(c.model, n.Key()))
+			c.network(n.Key())
 		}
 	case *state.Network:
-		c.add(network(c.model, r.Key()))
+		c.network(r.Key())
 	case *state.NetworkState:
-		c.add(network(c.model, state.ModelKey(r.TenantName, r.NetworkName)))
+		c.network(state.ModelKey(r.TenantName, r.NetworkName))
 	case *state.EndpointGroup:
-		c.add(group(c.model, r.Key()))
+		c.group(r.Key())
 	case *state.GroupState:
-		c.add(group(c.model, state.ModelKey(r.TenantName, r.GroupName)))
+		c.group(state.ModelKey(r.TenantName, r.GroupName))
 	case *state.Endpoint:
 		c.add(endpoint(c.model, r.EndpointID))
 	case *state.Host:
@@ -110,6 +103,19 @@ func (c *collector) addGlobal(delta ledger.Delta) {
 		record.Revision = max(record.Revision, c.revision)
 	}
 	c.add(record)
+}
+
+// network and group add what comes of two stored records, mostly changed together, once.
+func (c *collector) network(key string) {
+	if !c.done[index.Ref{Kind: protocol.KindNetwork, Key: key}] {
+		c.add(network(c.model, key))
+	}
+}
+
+func (c *collector) group(key string) {
+	if !c.done[index.Ref{Kind: protocol.KindGroup, Key: key}] {
+		c.add(group(c.model, key))
+	}
 }
 
 func (c *collector) add(record index.ScopedRecord) {
@@ -183,36 +189,6 @@ func global(m *ledger.Model) index.ScopedRecord {
 	}
 	revision = max(revision, m.RevisionOf(g.StoreKey()))
 	return made(state.GlobalName, revision, &body, index.ScopedRecord{Everyone: true})
-}
-
-type mtuPair struct{ vlan, vxlan int }
-
-// mtus are the largest MTUs that every living host can carry, and the newest revision of the hosts that set them.
-func mtus(m *ledger.Model) (mtuPair, int64) {
-	least := mtuPair{defaultMTU, defaultMTU - overheadIPv4}
-	var byVLAN, byVXLAN *state.Host
-	for _, h := range m.Hosts() {
-		if h.Dead || h.MTU <= overheadIPv6 {
-			continue
-		}
-		overhead := overheadIPv4
-		if !h.VTEP.IsValid() && h.VTEP6.IsValid() {
-			overhead = overheadIPv6
-		}
-		if byVLAN == nil || h.MTU < least.vlan {
-			byVLAN, least.vlan = h, h.MTU
-		}
-		if byVXLAN == nil || h.MTU-overhead < least.vxlan {
-			byVXLAN, least.vxlan = h, h.MTU-overhead
-		}
-	}
-	var revision int64
-	for _, h := range []*state.Host{byVLAN, byVXLAN} {
-		if h != nil {
-			revision = max(revision, m.RevisionOf(h.StoreKey()))
-		}
-	}
-	return least, revision
 }
 
 func network(m *ledger.Model, key string) index.ScopedRecord {

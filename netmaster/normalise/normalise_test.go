@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"github.com/contiv/contiv/netmaster/distribute/index"
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/normalise"
-	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/memory"
 	"github.com/contiv/contiv/ofnet/protocol"
@@ -127,21 +127,67 @@ func TestChangesAddUp(t *testing.T) {
 	}
 }
 
-// checkMTUs compares what hosts are told with what the objects show.
+// checkMTUs compares what hosts are told with the smallest of what each living host carries.
 func (f *fixture) checkMTUs() {
 	f.t.Helper()
 	f.ledger.ViewCached(func(m *ledger.Model) {
-		vxlan, vlan := objects.MTUs(m)
+		var vlans, vxlans []int
+		for _, h := range m.Hosts() {
+			switch {
+			case h.Dead:
+			case h.VTEP.IsValid():
+				vlans, vxlans = append(vlans, h.MTU), append(vxlans, h.MTU-50)
+			default:
+				vlans, vxlans = append(vlans, h.MTU), append(vxlans, h.MTU-70)
+			}
+		}
+		if len(vlans) == 0 {
+			vlans, vxlans = []int{1500}, []int{1450}
+		}
 		for _, r := range normalise.All(m) {
 			body, err := r.Decode()
 			if err != nil {
 				f.t.Fatal(err)
 			}
-			if g, ok := body.(*protocol.Global); ok && (g.MTUVLAN != vlan || g.MTUVXLAN != vxlan) {
-				f.t.Fatalf("MTUs %d, %d; objects say %d, %d", g.MTUVXLAN, g.MTUVLAN, vxlan, vlan)
+			if g, ok := body.(*protocol.Global); ok && (g.MTUVLAN != slices.Min(vlans) || g.MTUVXLAN != slices.Min(vxlans)) {
+				f.t.Fatalf("MTUs %d, %d; hosts have %v, %v", g.MTUVXLAN, g.MTUVLAN, vxlans, vlans)
 			}
 		}
 	})
+}
+
+func TestLateMTUs(t *testing.T) {
+	f := open(t)
+	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
+	host := func(name string, mtu, since int) {
+		f.put(&state.Host{Name: name, MTU: mtu, VTEP: netip.MustParseAddr("192.0.2.1"), MTUSince: at(since)})
+	}
+	expect := func(fragments ...string) {
+		t.Helper()
+		f.ledger.ViewCached(func(m *ledger.Model) {
+			got := strings.Join(normalise.LateMTUs(m), "\n")
+			if (got == "") != (len(fragments) == 0) {
+				t.Errorf("warnings: %q", got)
+			}
+			for _, fragment := range fragments {
+				if !strings.Contains(got, fragment) {
+					t.Errorf("%q does not say %q", got, fragment)
+				}
+			}
+		})
+	}
+	host("a", 9000, 1)
+	host("b", 9000, 2)
+	host("c", 1500, 3)
+	expect() // nothing was there before
+	f.put(&state.Endpoint{EndpointID: state.EndpointID{Host: "a", ContainerID: "c", IfName: "eth0"}, Created: at(4)})
+	expect()
+	host("d", 1500, 5)
+	expect()
+	host("e", 1400, 6)
+	expect(`host "e"`, "MTU of 1400", "2026-01-02T03:06:00Z", "up to 1450", "1350 at most")
+	host("e", 1500, 7)
+	expect()
 }
 
 func randomRecord(r *rand.Rand) state.Record {

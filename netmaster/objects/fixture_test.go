@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type bed struct {
 	*Objects
 	t     *testing.T
 	store objdb.Store
+	fence atomic.Int64
 
 	mu        sync.Mutex
 	now       time.Time
@@ -45,15 +47,31 @@ const leaderKey = "lock/test"
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
+	return bedOn(t, memoryStore(t), DefaultAddressRest)
+}
+
+func memoryStore(t *testing.T) *memory.Store {
+	t.Helper()
 	store := memory.New()
 	t.Cleanup(func() { _ = store.Close() })
-	return bedOn(t, store, DefaultAddressRest)
+	return store
+}
+
+// lead begins a new leadership.
+func (b *bed) lead() {
+	b.t.Helper()
+	revision, err := b.store.Commit(b.t.Context(), objdb.Txn{Then: []objdb.Op{objdb.Put(leaderKey, []byte("me"))}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.fence.Store(revision)
 }
 
 func bedOn(t *testing.T, store objdb.Store, rest time.Duration) *bed {
 	t.Helper()
 	b := &bed{t: t, store: store, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), acked: map[string]int64{}, connected: map[string]bool{}}
-	l := openLedger(t, store)
+	b.lead()
+	l := b.openLedger()
 	b.Objects = New(l, Options{AddressRest: rest, HostDeadAfter: DefaultHostDeadAfter, Now: b.clock}, quiet())
 	b.SetAgents(b)
 	t.Cleanup(func() {
@@ -69,16 +87,13 @@ func bedOn(t *testing.T, store objdb.Store, rest time.Duration) *bed {
 	return b
 }
 
-func openLedger(t *testing.T, store objdb.Store) *ledger.Ledger {
-	t.Helper()
-	revision, err := store.Commit(t.Context(), objdb.Txn{Then: []objdb.Op{objdb.Put(leaderKey, []byte("me"))}})
+func (b *bed) openLedger() *ledger.Ledger {
+	b.t.Helper()
+	l, err := ledger.Open(b.t.Context(), b.store, func() (objdb.Compare, bool) {
+		return objdb.Unchanged(leaderKey, b.fence.Load()), true
+	}, quiet())
 	if err != nil {
-		t.Fatal(err)
-	}
-	fence := objdb.Unchanged(leaderKey, revision)
-	l, err := ledger.Open(t.Context(), store, func() (objdb.Compare, bool) { return fence, true }, quiet())
-	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return l
 }

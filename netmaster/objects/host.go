@@ -11,35 +11,6 @@ import (
 	"github.com/contiv/contiv/state"
 )
 
-// MTUs of new interfaces when no host has registered, and what VXLAN takes of a packet by family of the underlay.
-const (
-	defaultMTU = 1500
-	vxlanOver4 = 50
-	vxlanOver6 = 70
-)
-
-// MTUs are the MTUs of new interfaces on VXLAN and VLAN networks: what the smallest registered underlay carries. Dead
-// hosts do not count.
-func MTUs(m *ledger.Model) (vxlan, vlan int) {
-	vxlan, vlan = defaultMTU-vxlanOver4, defaultMTU
-	first := true
-	for _, h := range m.Hosts() {
-		if h.Dead || h.MTU == 0 {
-			continue
-		}
-		over := vxlanOver4
-		if h.VTEP6.IsValid() && !h.VTEP.IsValid() {
-			over = vxlanOver6
-		}
-		if first {
-			vxlan, vlan, first = h.MTU-over, h.MTU, false
-			continue
-		}
-		vxlan, vlan = min(vxlan, h.MTU-over), min(vlan, h.MTU)
-	}
-	return vxlan, vlan
-}
-
 // Registration is what became of a host's registration.
 type Registration struct {
 	Revision int64
@@ -66,8 +37,9 @@ type orphan struct {
 // orphans are those of one host. They are known by one registration: a later one, perhaps with another leader, says
 // anew what the host has, so nothing may be removed because of the earlier.
 type orphans struct {
-	registered int64 // revision of the host's record
-	ids        map[state.EndpointID]orphan
+	registration int64 // its number
+	term         int64 // the leadership it was made under
+	ids          map[state.EndpointID]orphan
 }
 
 // RegisterHost records a host, removes what it says was removed there, and compares what it has with what the store
@@ -76,9 +48,13 @@ func (o *Objects) RegisterHost(ctx context.Context, request *protocol.RegisterRe
 	if err := checkHost(request); err != nil {
 		return Registration{}, err
 	}
+	// From here on nothing is released because of an earlier registration, and what was being released is waited for.
+	number := o.beginRegistration(request.Host)
+	var term int64
 	revision, err := o.commit(ctx, "registering host "+request.Host, func(tx *txn) error {
-		tx.Put(tx.registered(request))
-		return nil
+		term = tx.Term()
+		tx.Settle(ledger.EndpointsOfHost(request.Host))
+		return tx.register(request)
 	})
 	if err != nil {
 		return Registration{}, err
@@ -86,35 +62,75 @@ func (o *Objects) RegisterHost(ctx context.Context, request *protocol.RegisterRe
 	if err := o.deleteRemoved(ctx, request); err != nil {
 		return Registration{}, err
 	}
-	o.mu.Lock()
-	delete(o.silent, request.Host)
-	o.mu.Unlock()
 	out := Registration{Revision: revision}
-	o.ledger.ViewCached(func(m *ledger.Model) { o.compare(m, request, &out) })
+	o.ledger.ViewCached(func(m *ledger.Model) { compare(m, request, &out) })
+	o.endRegistration(request.Host, number, term, &out)
 	return out, nil
+}
+
+func (o *Objects) beginRegistration(host string) (number int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.count++
+	o.latest[host] = o.count
+	return o.count
+}
+
+// endRegistration notes what was found, unless the host began to register again meanwhile.
+func (o *Objects) endRegistration(host string, number, term int64, found *Registration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.latest[host] != number {
+		return
+	}
+	delete(o.silent, host)
+	before := o.orphans[host]
+	delete(o.orphans, host)
+	if len(found.Orphaned) == 0 {
+		return
+	}
+	now := make(map[state.EndpointID]orphan, len(found.Orphaned))
+	for _, id := range found.Orphaned {
+		now[id] = orphan{o.options.Now(), found.Held}
+		if old, known := before.ids[id]; known {
+			now[id] = old // a host that registers again does not get more time, nor out of the operator's hands
+		}
+	}
+	o.orphans[host] = orphans{number, term, now}
 }
 
 func checkHost(request *protocol.RegisterRequest) error {
 	if err := checkID(state.EndpointID{Host: request.Host, ContainerID: "-", IfName: "-"}); err != nil {
 		return err
 	}
-	const smallest = 576 + vxlanOver6
+	const smallest = 576 + 70 // what every IPv4 host must take, in VXLAN over IPv6
 	if request.MTU < smallest || request.MTU > 65535 {
 		return refuse(Invalid, "host %q: underlay MTU %d, allowed are %d to 65535", request.Host, request.MTU, smallest)
 	}
 	return nil
 }
 
-func (tx *txn) registered(request *protocol.RegisterRequest) *state.Host {
+// register writes the host's record, unless it would say the same but for the time.
+func (tx *txn) register(request *protocol.RegisterRequest) error {
 	var next state.Host
-	if old := tx.Host(request.Host); old != nil {
+	old := tx.Host(request.Host)
+	if old != nil {
 		next = *old
 	}
 	next.Name, next.VTEP, next.VTEP6, next.VXLANPort = request.Host, request.VTEP, request.VTEP6, request.VXLANPort
 	next.Uplinks, next.MTU, next.Datapath = request.Uplinks, request.MTU, request.Datapath
-	next.Version, next.Registered = request.Build, tx.now
-	next.Dead, next.SilentSince = false, time.Time{}
-	return &next
+	next.Version, next.Dead, next.SilentSince = request.Build, false, time.Time{}
+	if old != nil {
+		if same, err := sameFields(old, &next); same || err != nil {
+			return err
+		}
+	}
+	next.Registered = tx.now
+	if old == nil || old.Dead || old.MTU != next.MTU {
+		next.MTUSince = tx.now
+	}
+	tx.Put(&next)
+	return nil
 }
 
 func (o *Objects) deleteRemoved(ctx context.Context, request *protocol.RegisterRequest) error {
@@ -152,7 +168,7 @@ func (o *Objects) deleteEndpoints(ctx context.Context, ids []state.EndpointID, g
 }
 
 // compare fills in what the host lost and what it no longer has.
-func (o *Objects) compare(m *ledger.Model, request *protocol.RegisterRequest, out *Registration) {
+func compare(m *ledger.Model, request *protocol.RegisterRequest, out *Registration) {
 	has := make(map[state.EndpointID]bool, len(request.Attachments))
 	for _, a := range request.Attachments {
 		has[state.EndpointID(a.ID)] = true
@@ -167,7 +183,6 @@ func (o *Objects) compare(m *ledger.Model, request *protocol.RegisterRequest, ou
 		}
 	}
 	out.Held = 2*len(out.Orphaned) > len(given)
-	o.setOrphans(request.Host, out)
 }
 
 // gives tells whether the store gives the attachment to the host as it is.
@@ -175,24 +190,6 @@ func gives(m *ledger.Model, host string, a protocol.Attachment) bool {
 	e := m.Endpoint(state.EndpointID(a.ID))
 	return e != nil && e.Host == host && e.TenantName == a.Tenant && e.NetworkName == a.Network &&
 		e.IPv4 == a.IPv4 && e.IPv6 == a.IPv6 && e.MAC == a.MAC && slices.Equal(e.Groups, sortedGroups(a.Groups))
-}
-
-func (o *Objects) setOrphans(host string, found *Registration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before := o.orphans[host]
-	delete(o.orphans, host)
-	if len(found.Orphaned) == 0 {
-		return
-	}
-	now := make(map[state.EndpointID]orphan, len(found.Orphaned))
-	for _, id := range found.Orphaned {
-		now[id] = orphan{o.options.Now(), found.Held}
-		if old, known := before.ids[id]; known {
-			now[id] = old // a host that registers again does not get more time, nor out of the operator's hands
-		}
-	}
-	o.orphans[host] = orphans{found.Revision, now}
 }
 
 func (o *Objects) notOrphaned(id state.EndpointID) {
@@ -204,21 +201,25 @@ func (o *Objects) notOrphaned(id state.EndpointID) {
 	}
 }
 
-// isOrphaned tells whether an endpoint is orphaned by that registration.
-func (o *Objects) isOrphaned(id state.EndpointID, registered int64) bool {
+// isOrphaned tells whether an endpoint is orphaned by the newest registration of its host, under the same leadership.
+func (o *Objects) isOrphaned(id state.EndpointID, term int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	known := o.orphans[id.Host]
 	_, is := known.ids[id]
-	return is && known.registered == registered
+	return is && known.term == term && known.registration == o.latest[id.Host]
 }
 
-// Orphans are the endpoints that their hosts no longer have, of one host or of all for "", sorted.
+// Orphans are the endpoints that their hosts no longer have, of one host or of all for "", sorted. While a host
+// registers nobody knows, and it has none.
 func (o *Objects) Orphans(host string) []Orphan {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var out []Orphan
 	for name, known := range o.orphans {
+		if known.registration != o.latest[name] {
+			continue
+		}
 		for id, is := range known.ids {
 			if host == "" || host == name {
 				out = append(out, Orphan{id, is.since, is.held})
@@ -229,18 +230,11 @@ func (o *Objects) Orphans(host string) []Orphan {
 	return out
 }
 
-// ReleaseOrphans removes the orphaned endpoints of a host now, held ones too: the operator's word. It returns how many.
-func (o *Objects) ReleaseOrphans(ctx context.Context, host string) (int, error) {
-	orphans := o.Orphans(host)
-	return len(orphans), o.releaseOrphans(ctx, orphans)
-}
-
 func (o *Objects) releaseOrphans(ctx context.Context, orphans []Orphan) error {
 	for _, orphan := range orphans {
 		id, released := orphan.ID, false
 		_, err := o.commit(ctx, "releasing orphaned endpoint "+id.String(), func(tx *txn) error {
-			host := tx.Host(id.Host)
-			if released = host != nil && o.isOrphaned(id, tx.RevisionOf(host.StoreKey())); released {
+			if released = o.isOrphaned(id, tx.Term()); released {
 				tx.deleteEndpoint(id)
 			}
 			return nil
@@ -294,5 +288,6 @@ func (o *Objects) ReleaseHost(ctx context.Context, name string) (int64, error) {
 	defer o.mu.Unlock()
 	delete(o.orphans, name)
 	delete(o.silent, name)
+	delete(o.latest, name)
 	return revision, nil
 }

@@ -62,6 +62,8 @@ type Objects struct {
 	agents  Agents
 	orphans map[string]orphans   // by host
 	silent  map[string]time.Time // hosts that are not connected, and since when
+	latest  map[string]int64     // number of the newest registration that began, by host
+	count   int64                // of registrations
 }
 
 // New makes the operations on a ledger. Until SetAgents is called, no agent counts as connected or as having
@@ -72,7 +74,7 @@ func New(l *ledger.Ledger, options Options, log *logrus.Entry) *Objects {
 	}
 	return &Objects{
 		ledger: l, options: options, log: log, agents: noAgents{},
-		orphans: make(map[string]orphans), silent: make(map[string]time.Time),
+		orphans: make(map[string]orphans), silent: make(map[string]time.Time), latest: make(map[string]int64),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // Run frees what time and the hosts' acknowledgements free, about every second until the context ends: it belongs on
 // the leader. Failures are repeated with the next round.
 func (o *Objects) Run(ctx context.Context) {
+	defer o.forget()
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
@@ -27,6 +28,14 @@ func (o *Objects) Run(ctx context.Context) {
 	}
 }
 
+// forget drops what was seen of the hosts: under another leader they go their own ways.
+func (o *Objects) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.orphans)
+	clear(o.silent)
+}
+
 // Sweep does one round: rested addresses, expired reservations and acknowledged numbers become free; endpoints that
 // were orphaned for 30 s, and those of hosts that were silent for too long, are removed.
 func (o *Objects) Sweep(ctx context.Context) error {
@@ -34,29 +43,31 @@ func (o *Objects) Sweep(ctx context.Context) error {
 }
 
 func (o *Objects) sweepAllocations(ctx context.Context) error {
-	now, agents := o.options.Now(), o.knownAgents()
+	now, quarantine := o.options.Now(), &quarantine{agents: o.knownAgents()}
 	var over []state.Allocation
 	o.ledger.ViewCached(func(m *ledger.Model) {
 		hosts := livingHosts(m)
 		m.EachAllocation(ledger.Unowned(), func(a *state.Allocation, revision int64) bool {
-			if o.isOver(a, now, hosts, func() []string { return agents.Acknowledged(revision) }) {
+			used := func() bool { return hosts && !quarantine.isOver(revision) }
+			if o.isOver(a, now, m.Network(a.Pool.NetworkKey()) != nil, used) {
 				over = append(over, *a)
 			}
 			return true
 		})
 	})
+	const most = 2 // records that one allocation makes the transaction depend on
 	for len(over) > 0 {
 		var done int
 		_, err := o.commit(ctx, "freeing released numbers and addresses", func(tx *txn) error {
-			done = 0
-			for done < len(over) && tx.Room() > 0 {
+			for done = 0; done < len(over) && tx.Room() >= most; done++ {
 				held := tx.Allocation(over[done])
-				if held != nil && o.isOver(held, tx.now, tx.hasHosts(), func() []string {
-					return tx.agents.Acknowledged(tx.RevisionOf(held.StoreKey()))
-				}) {
+				if held == nil {
+					continue
+				}
+				network := held.Pool.IsAddresses() && tx.Network(held.Pool.NetworkKey()) != nil
+				if o.isOver(held, tx.now, network, func() bool { return len(tx.silentSince(held)) > 0 }) {
 					tx.Delete(held)
 				}
-				done++
 			}
 			return nil
 		})
@@ -68,6 +79,28 @@ func (o *Objects) sweepAllocations(ctx context.Context) error {
 	return nil
 }
 
+// quarantine tells of many revisions whether every host has acknowledged them, with few questions: who acknowledged one
+// acknowledged all before it.
+type quarantine struct {
+	agents Agents
+	over   int64 // acknowledged by all
+	open   int64 // not so; 0: none is known
+}
+
+func (q *quarantine) isOver(revision int64) bool {
+	switch {
+	case revision <= q.over:
+		return true
+	case q.open != 0 && revision >= q.open:
+		return false
+	case len(q.agents.Acknowledged(revision)) == 0:
+		q.over = revision
+		return true
+	}
+	q.open = revision
+	return false
+}
+
 func livingHosts(m *ledger.Model) bool {
 	for _, h := range m.Hosts() {
 		if !h.Dead {
@@ -77,17 +110,20 @@ func livingHosts(m *ledger.Model) bool {
 	return false
 }
 
-// isOver tells whether an allocation without owner can go.
-func (o *Objects) isOver(a *state.Allocation, now time.Time, hosts bool, silent func() []string) bool {
+// isOver tells whether an allocation without owner can go: an address after a time, or with its network; a number when
+// no host may still use it.
+func (o *Objects) isOver(a *state.Allocation, now time.Time, network bool, used func() bool) bool {
 	switch {
+	case a.Reserved == nil && a.Released == nil:
+		return false
+	case a.Pool.IsAddresses() && !network:
+		return true
 	case a.Reserved != nil:
 		return !now.Before(a.Reserved.Expires)
-	case a.Released == nil:
-		return false
 	case a.Pool.IsAddresses():
 		return !now.Before(a.Released.At.Add(o.options.AddressRest))
 	}
-	return !hosts || len(silent()) == 0
+	return !used()
 }
 
 func (o *Objects) sweepOrphans(ctx context.Context) error {
@@ -108,21 +144,31 @@ func (o *Objects) sweepOrphans(ctx context.Context) error {
 func (o *Objects) sweepHosts(ctx context.Context) error {
 	now, agents := o.options.Now(), o.knownAgents()
 	var quiet []*state.Host
+	var unfinished []string // declared dead by somebody who did not get to the end of it
 	o.ledger.ViewCached(func(m *ledger.Model) {
 		for _, h := range m.Hosts() {
-			if !h.Dead && !agents.Connected(h.Name) {
+			switch {
+			case agents.Connected(h.Name):
+			case !h.Dead:
 				quiet = append(quiet, h)
+			case m.Count(ledger.EndpointsOfHost(h.Name)) > 0:
+				unfinished = append(unfinished, h.Name)
 			}
 		}
 	})
 	var errs []error
+	for _, name := range unfinished {
+		_, err := o.ReleaseHost(ctx, name)
+		errs = append(errs, err)
+	}
 	for name, since := range o.noteSilence(quiet, now) {
 		errs = append(errs, o.sweepHost(ctx, name, since, now))
 	}
 	return errors.Join(errs...)
 }
 
-// noteSilence remembers since when the hosts are silent and gives those that are so for a while.
+// noteSilence remembers since when the hosts are silent and gives those that are so for a while, with the beginning of
+// it. The while is this leader's own: after a pause of all netmasters the hosts must have the time to come back.
 func (o *Objects) noteSilence(quiet []*state.Host, now time.Time) map[string]time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,12 +181,13 @@ func (o *Objects) noteSilence(quiet []*state.Host, now time.Time) map[string]tim
 			since = now
 		}
 		o.silent[h.Name] = since
+		if now.Sub(since) < silenceTime {
+			continue
+		}
 		if !h.SilentSince.IsZero() {
 			since = h.SilentSince
 		}
-		if now.Sub(since) >= silenceTime {
-			long[h.Name] = since
-		}
+		long[h.Name] = since
 	}
 	return long
 }
