@@ -22,6 +22,12 @@ func TestDockerPage(t *testing.T) {
 		"netplugin local map[encap:vxlan pkt-tag:2 tenant:blue] map[group:web network:contiv-net tenant:blue]", "10.9.0.")
 }
 
+// TestNetctlPage runs every command of docs/netctl.md.
+func TestNetctlPage(t *testing.T) {
+	runPage(t, "netctl.md", 20, "10.1.2.10-10.1.2.19", "10.1.3.50-10.1.3.99/24", "has 1 endpoint groups", "netctl network rm - delete a network",
+		`{"key":"blue:db",`, `"availableIPAddresses":"10.1.4.1-10.1.4.254"`, `"status":404`, `"acknowledged":`)
+}
+
 // runPage runs the commands of a page of docs/ in one shell, as a reader would; each must succeed, and together they
 // must print the words.
 func runPage(t *testing.T, page string, atLeast int, words ...string) {
