@@ -41,6 +41,8 @@ type Changes struct {
 	Globals  Change[state.Global]
 	// ReleaseEndpoint removes an endpoint, whatever its host says.
 	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) (int64, error)
+	// ReleaseHost declares a host dead whose agent is not connected, and releases all its endpoints.
+	ReleaseHost func(ctx context.Context, name string) (int64, error)
 	// Orphans are the endpoints of a host, or of all for "", that the host no longer has.
 	Orphans func(host string) []objects.Orphan
 }
@@ -53,6 +55,7 @@ func ChangesOf(o *objects.Objects) Changes {
 		Groups:          Change[state.EndpointGroup]{o.PutEndpointGroup, o.DeleteEndpointGroup},
 		Globals:         Change[state.Global]{Put: o.PutGlobal},
 		ReleaseEndpoint: o.DeleteEndpoint,
+		ReleaseHost:     o.ReleaseHost,
 		Orphans:         o.Orphans,
 	}
 }
@@ -121,6 +124,7 @@ func (s *server) router() *mux.Router {
 		{"/info", methods{get: s.info}},
 		{"/debug/ofnet", methods{get: s.debugAgents}},
 		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
+		{"/debug/epcleanup/host/{host}", methods{remove: s.leaderOnly(s.cleanHost)}},
 		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.inspectEndpoint}},
 	} {
 		r.Handle(route.path+optionalSlash, s.handle(route.methods))

@@ -78,6 +78,13 @@ func (c *cluster) follow(leader string) {
 	c.leader, c.self = leader, false
 }
 
+// lead makes this netmaster the leader again.
+func (c *cluster) lead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader, c.self = "192.0.2.10:9999", true
+}
+
 func (c *cluster) LocalAddress() string { return "192.0.2.10:9999" }
 func (c *cluster) Masters() []string    { return []string{"192.0.2.11:9999", "192.0.2.10:9999"} }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/contiv/contiv/netmaster/client"
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/netmaster/normalise"
 	"github.com/contiv/contiv/state"
 )
 
@@ -22,27 +24,36 @@ const forwardedHeader = "X-Contiv-Forwarded"
 
 func (s *server) version(*http.Request) (any, error) { return version.Get(), nil }
 
+// info does not ask the store while this netmaster leads, so that it is answered also when the store is away.
 func (s *server) info(r *http.Request) (any, error) {
 	leader, self := s.Cluster.Leader()
 	out := client.Info{
 		LocalIP: hostOf(s.Cluster.LocalAddress()), LeaderIP: leader, CurrentState: "follower",
 		NetmasterNodes: sorted(s.Cluster.Masters()),
 	}
+	var agents []distribute.HostStatus
 	if self {
 		out.CurrentState = "leader"
-		out.NetpluginNodes = s.connectedAgents()
-		return out, nil
+		agents = s.Agents.Hosts()
 	}
-	err := s.view(r, func(m *ledger.Model) { out.NetpluginNodes = registeredAgents(m) })
-	return out, err
+	show := func(m *ledger.Model) {
+		out.Hosts, out.Warnings = hostInfos(m, agents), normalise.LateMTUs(m)
+		out.NetpluginNodes = registeredAgents(m)
+	}
+	if !self {
+		return out, s.view(r, show)
+	}
+	s.Reader.ViewCached(show)
+	out.NetpluginNodes = connectedAgents(agents)
+	return out, nil
 }
 
 // connectedAgents are the addresses of the agents that are attached to this netmaster.
-func (s *server) connectedAgents() []string {
+func connectedAgents(agents []distribute.HostStatus) []string {
 	nodes := []string{}
-	for _, host := range s.Agents.Hosts() {
-		if host.Connected {
-			nodes = append(nodes, hostOf(host.Address))
+	for _, agent := range agents {
+		if agent.Connected {
+			nodes = append(nodes, hostOf(agent.Address))
 		}
 	}
 	return sorted(nodes)
@@ -53,18 +64,34 @@ func registeredAgents(m *ledger.Model) []string {
 	nodes := []string{}
 	for _, host := range m.Hosts() {
 		if !host.Dead {
-			nodes = append(nodes, nameOf(host))
+			nodes = append(nodes, cmp.Or(addrText(host.VTEP), host.Name))
 		}
 	}
 	return sorted(nodes)
 }
 
-func nameOf(host *state.Host) string {
-	if host.VTEP.IsValid() {
-		return host.VTEP.String()
+// hostInfos joins what is recorded of the hosts with how far their agents are.
+func hostInfos(m *ledger.Model, agents []distribute.HostStatus) []client.HostInfo {
+	status := make(map[string]distribute.HostStatus, len(agents))
+	for _, agent := range agents {
+		status[agent.Host] = agent
 	}
-	return host.Name
+	var out []client.HostInfo
+	for _, host := range m.Hosts() {
+		if host.Dead {
+			continue
+		}
+		is := status[host.Name]
+		out = append(out, client.HostInfo{
+			Host: host.Name, VTEP: vtepOf(host), MTU: host.MTU,
+			Connected: is.Connected, Desired: is.Desired, Acknowledged: is.Acknowledged, NotRealised: len(is.NotRealised),
+		})
+	}
+	return out
 }
+
+// vtepOf is the address by which other hosts reach a host.
+func vtepOf(host *state.Host) string { return cmp.Or(addrText(host.VTEP), addrText(host.VTEP6)) }
 
 // debugAgents shows how far every agent is, and what the hosts have lost.
 func (s *server) debugAgents(*http.Request) (any, error) {

@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/contiv/contiv/netmaster/client"
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -86,6 +89,25 @@ func TestVersionInfoAndAgents(t *testing.T) {
 	r.cluster.follow("192.0.2.11:9999")
 	equal(t, "info of a follower", r.must("GET", "/info/", ""), `{"local-ip":"192.0.2.10","leader-ip":"192.0.2.11:9999","current-state":"follower",`+
 		`"netplugin-nodes":[],"netmaster-nodes":["192.0.2.10:9999","192.0.2.11:9999"]}`)
+	r.cluster.lead()
+	r.host("h1", nil)
+	r.agents.set(distribute.HostStatus{Host: "h1", Connected: true, Desired: 9, Acknowledged: 8, NotRealised: make([]protocol.NotRealised, 2)})
+	info, err := r.api.Info(t.Context())
+	want := []client.HostInfo{{Host: "h1", MTU: 1500, Connected: true, Desired: 9, Acknowledged: 8, NotRealised: 2}}
+	if err != nil || !slices.Equal(info.Hosts, want) || len(info.Warnings) != 0 {
+		t.Errorf("hosts: %+v, %v", info, err)
+	}
+	r.network("default", "n1", `"subnet":"10.1.2.0/24"`)
+	r.endpoint(protocol.CreateEndpointRequest{ID: protocol.EndpointID{Host: "h1", ContainerID: "c", IfName: "eth0"}, Tenant: "default", Network: "n1"})
+	if _, err := r.objects.RegisterHost(t.Context(), &protocol.RegisterRequest{Host: "h2", MTU: 1400}); err != nil {
+		t.Fatal(err)
+	}
+	r.store.SetUnavailable(true) // the leader tells from memory
+	if info, err = r.api.Info(t.Context()); err != nil || len(info.Hosts) != 2 || len(info.Warnings) != 1 {
+		t.Errorf("a small host came late: %+v, %v", info, err)
+	}
+	r.store.SetUnavailable(false)
+	r.agents.set(distribute.HostStatus{Host: "h1", Connected: true})
 	if body := r.must("GET", "/debug/ofnet", ""); !strings.Contains(body, `"host":"h1","connected":true`) {
 		t.Errorf("debug: %s", body)
 	}
@@ -139,6 +161,17 @@ func TestCleanup(t *testing.T) {
 	}
 	if body := r.must("DELETE", base+"default/net/n1", ""); !strings.Contains(body, "here/default-here/eth0") {
 		t.Errorf("orphan: %s", body)
+	}
+	for path, want := range map[string]string{
+		"gone": "200 host gone is given up", "none": "404 host not found", "gone/": "200 host gone",
+	} {
+		status, body, _ := r.ask("DELETE", "/debug/epcleanup/host/"+path, "")
+		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, want) {
+			t.Errorf("host %s: %s; want %s", path, got, want)
+		}
+	}
+	if got, err := r.api.Networks().Inspect(t.Context(), "blue:n1"); err != nil || got.Oper.NumEndpoints != 1 {
+		t.Errorf("endpoints left: %+v, %v", got, err)
 	}
 	if status, _, _ := r.ask("GET", base+"default/net/n1", ""); status != 405 {
 		t.Errorf("GET: %d", status)

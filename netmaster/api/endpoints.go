@@ -101,6 +101,15 @@ func idList(ids []state.EndpointID) string {
 	return strings.Join(names, ", ")
 }
 
+// cleanHost gives up a host that will not come back: its endpoints are released, and nothing waits for it any more.
+func (s *server) cleanHost(r *http.Request) (any, error) {
+	name := mux.Vars(r)["host"]
+	if _, err := s.Changes.ReleaseHost(r.Context(), name); err != nil {
+		return nil, err
+	}
+	return text(fmt.Sprintf("host %s is given up; its endpoints are released", name)), nil
+}
+
 // cleanEndpoints releases the endpoints of a network, of a group, or one, that are left over: orphaned ones, and those
 // of hosts whose agent is not connected. What a connected host has plugged in is not touched.
 func (s *server) cleanEndpoints(r *http.Request) (any, error) {

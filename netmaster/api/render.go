@@ -209,9 +209,7 @@ func endpointOper(m *ledger.Model, e *state.Endpoint) client.EndpointOper {
 		}
 	}
 	if host := m.Host(e.Host); host != nil {
-		if out.VtepIP = addrText(host.VTEP); out.VtepIP == "" {
-			out.VtepIP = addrText(host.VTEP6)
-		}
+		out.VtepIP = vtepOf(host)
 	}
 	return out
 }

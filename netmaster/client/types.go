@@ -168,6 +168,23 @@ type Info struct {
 	CurrentState   string   `json:"current-state"` // "leader" or "follower"
 	NetpluginNodes []string `json:"netplugin-nodes"`
 	NetmasterNodes []string `json:"netmaster-nodes"`
+	// Hosts are all that registered and are not given up, by name.
+	Hosts []HostInfo `json:"hosts,omitempty"`
+	// Warnings are what an operator should know, in words.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// HostInfo is a host and how far its agent is. Only the leader knows the latter.
+type HostInfo struct {
+	Host      string `json:"host"`
+	VTEP      string `json:"vtep,omitempty"`
+	MTU       int    `json:"mtu,omitempty"` // of the underlay
+	Connected bool   `json:"connected,omitempty"`
+	// Desired is the store revision that the host shall have realised, Acknowledged the one that it says it has.
+	Desired      int64 `json:"desired,omitempty"`
+	Acknowledged int64 `json:"acknowledged,omitempty"`
+	// NotRealised counts what it could not realise; its own /inspect/driver names that.
+	NotRealised int `json:"notRealised,omitempty"`
 }
 
 // ProblemType is the media type of a Problem.
