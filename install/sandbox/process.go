@@ -27,6 +27,7 @@ type command struct {
 	netns string // name; empty: the root namespace
 	args  []string
 	env   []string // added to this program's
+	nice  int      // 0: as this program
 }
 
 // spawn starts a program detached from this one, output appended to its log.
@@ -51,10 +52,20 @@ func (l layout) spawn(c command) (process, error) {
 	if err := start(); err != nil {
 		return process{}, fmt.Errorf("starting %s: %w", c.who, err)
 	}
+	if c.nice != 0 {
+		prefer(cmd.Process.Pid, c.nice)
+	}
 	go func() { _ = cmd.Wait() }() // reap it while this program lives; its end is seen in /proc
 	p := process{PID: cmd.Process.Pid, Args: c.args}
 	p.Started, _ = startTime(p.PID) // it may be gone already; then it counts as not alive
 	return p, nil
+}
+
+// prefer gives a process that was just started a nice value. Where the kernel shares the processor out by sessions, that
+// of the session counts. Without the right to, the process runs as others do.
+func prefer(pid, nice int) {
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, nice)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
 }
 
 // alive tells whether the process still runs; a zombie does not.
