@@ -62,6 +62,7 @@ type Config struct {
 type Timing struct {
 	Attach  time.Duration // for a whole attach; default 20 s
 	Connect time.Duration // of it, for a netmaster to be there; default 5 s
+	Switch  time.Duration // of it, for the switch to be there; default 2 s
 	Settle  time.Duration // of it, for other hosts to know the endpoint; default 100 ms
 	Tell    time.Duration // for netmaster to hear of a removal, and for an undo; default 3 s
 	Retry   time.Duration // between attempts to tell of removals; default 5 s
@@ -74,6 +75,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Attach, 20 * time.Second},
 		{&t.Connect, 5 * time.Second},
+		{&t.Switch, 2 * time.Second},
 		{&t.Settle, 100 * time.Millisecond},
 		{&t.Tell, 3 * time.Second},
 		{&t.Retry, 5 * time.Second},
@@ -150,12 +152,16 @@ func (a *Agent) Run(ctx context.Context) error {
 // Ready is nil, or a *mgmtfn.NotReady that says why nothing can be attached now.
 func (a *Agent) Ready(context.Context) error {
 	if switched := a.dp.Status(); !switched.Connected {
-		return &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer: " + orUnknown(switched.Problem)}
+		return switchAway(switched)
 	}
 	if talk := a.session.Status(); !talk.Connected {
 		return &mgmtfn.NotReady{Reason: "netmaster cannot be reached: " + orUnknown(talk.Problem)}
 	}
 	return nil
+}
+
+func switchAway(status drivers.Status) error {
+	return &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer (check that Open vSwitch runs): " + orUnknown(status.Problem)}
 }
 
 func orUnknown(problem string) string {
@@ -192,7 +198,7 @@ func (a *Agent) Check(ctx context.Context, containerID, ifName string) (mgmtfn.A
 	}
 	switched := a.dp.Status()
 	if !switched.Connected {
-		return mgmtfn.Attachment{}, &mgmtfn.NotReady{Impaired: true, Reason: "the switch does not answer: " + orUnknown(switched.Problem)}
+		return mgmtfn.Attachment{}, switchAway(switched)
 	}
 	if reason, missing := notRealised(switched, id); missing {
 		return mgmtfn.Attachment{}, fmt.Errorf("endpoint %s: %w: %s", id, mgmtfn.ErrDamaged, reason)

@@ -51,7 +51,7 @@ func startAgent(t *testing.T, m *mastertest.Master, s *testSwitch) (*Agent, func
 	a, err := New(Config{
 		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: 1500, Catalog: true,
 		Masters: []string{m.Address()}, Datapath: s, Log: logrus.NewEntry(log),
-		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Retry: 20 * time.Millisecond},
+		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Switch: 100 * time.Millisecond, Retry: 20 * time.Millisecond},
 		SessionTiming: session.Timing{
 			Ping: 50 * time.Millisecond, Silence: time.Second, Retry: 5 * time.Millisecond, MaxRetry: 20 * time.Millisecond,
 			Reconnect: time.Millisecond,
@@ -247,6 +247,28 @@ func TestAttachFails(t *testing.T) {
 }
 
 // TestCancelledAttach: a runtime that dies half way leaves nothing.
+// TestAttachWithoutSwitch: it fails soon, as not ready, and netmaster is not bothered; a switch that comes in time is
+// waited for.
+func TestAttachWithoutSwitch(t *testing.T) {
+	master, s := mastertest.New(t, nil), newTestSwitch()
+	a, _ := startAgent(t, master, s)
+	connected(t, a)
+	s.setConnected(false)
+	began := time.Now()
+	_, err := a.Attach(t.Context(), request("c1"))
+	var not *mgmtfn.NotReady
+	if !errors.As(err, &not) || !not.Impaired || time.Since(began) > time.Second {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	if master.Has(idOf("c1")) {
+		t.Error("netmaster was asked for the endpoint")
+	}
+	time.AfterFunc(30*time.Millisecond, func() { s.setConnected(true) })
+	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCancelledAttach(t *testing.T) {
 	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,9 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 	}
 	defer unlock()
 
+	if err := a.switched(ctx); err != nil {
+		return mgmtfn.Attachment{}, fmt.Errorf("attaching %s: %w", id, err)
+	}
 	existing, err := a.find(ctx, id)
 	if err != nil {
 		return mgmtfn.Attachment{}, err
@@ -57,6 +61,29 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 		return mgmtfn.Attachment{}, err
 	}
 	return outward(made), nil
+}
+
+// switchPoll is how often a switch that is away is looked at.
+const switchPoll = 10 * time.Millisecond
+
+// switched waits, for a short while, until the switch is there: an attach that is bound to fail is to fail before
+// netmaster is asked, and while the caller still listens.
+func (a *Agent) switched(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timing.Switch)
+	defer cancel()
+	look := time.NewTicker(switchPoll)
+	defer look.Stop()
+	for {
+		status := a.dp.Status()
+		if status.Connected {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return switchAway(status)
+		}
+	}
 }
 
 // validate refuses what could not even be written down.

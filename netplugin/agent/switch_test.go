@@ -59,6 +59,12 @@ func (s *testSwitch) failOn(operation string) (heal func()) {
 	return func() { set(nil) }
 }
 
+func (s *testSwitch) setConnected(connected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Connected = connected
+}
+
 func (s *testSwitch) PreparePort(ctx context.Context, want drivers.Port) (drivers.Attachment, error) {
 	if err := s.begin(ctx, "prepare"); err != nil {
 		return drivers.Attachment{}, err
