@@ -4,7 +4,6 @@ package docs
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"io/fs"
 	"os"
@@ -12,8 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/containernetworking/cni/libcni"
 
 	"github.com/contiv/contiv/netctl"
 )
@@ -139,43 +136,5 @@ func TestNamedTests(t *testing.T) {
 				t.Errorf("%s names the test %s, which is in %q", name, match[0], folders[match[2]])
 			}
 		}
-	}
-}
-
-// TestCNIExamples: the configurations in docs/cni.md are such, and have the plugin in them.
-func TestCNIExamples(t *testing.T) {
-	found := 0
-	for _, block := range blocks(read(t, root+"/docs/cni.md"), "json") {
-		if !json.Valid([]byte(block)) {
-			t.Errorf("docs/cni.md: no JSON:\n%s", block)
-		}
-		if !strings.Contains(block, `"plugins"`) {
-			continue
-		}
-		found++
-		list, err := libcni.NetworkConfFromBytes([]byte(block))
-		if err != nil {
-			t.Errorf("docs/cni.md: %v:\n%s", err, block)
-			continue
-		}
-		if list.Plugins[0].Network.Type != "contivk8s" {
-			t.Errorf("docs/cni.md: the first plugin of %s is %q", list.Name, list.Plugins[0].Network.Type)
-		}
-	}
-	if found < 2 {
-		t.Errorf("docs/cni.md has %d configurations", found)
-	}
-}
-
-// blocks are the contents of the fenced blocks of a kind.
-func blocks(page, kind string) []string {
-	var found []string
-	for {
-		_, rest, ok := strings.Cut(page, "\n```"+kind+"\n")
-		if !ok {
-			return found
-		}
-		block, after, _ := strings.Cut(rest, "\n```\n")
-		found, page = append(found, block), after
 	}
 }
