@@ -32,14 +32,15 @@ import (
 
 // Config of an agent.
 type Config struct {
-	// Host is this host's name in the cluster. VTEP, VTEP6, VXLANPort, Uplinks and MTU (of the underlay, in bytes)
-	// describe its place in the fabric; DatapathType is only reported.
+	// Host is this host's name in the cluster. VTEP, VTEP6, VXLANPort and Uplinks describe its place in the fabric;
+	// DatapathType is only reported.
 	Host         string
 	VTEP, VTEP6  netip.Addr
 	VXLANPort    int
 	Uplinks      []string
-	MTU          int
 	DatapathType string
+	// MTU answers that of the underlay, in bytes. It is asked at each registration, since it may change.
+	MTU func() int
 	// Catalog: every network and group of the cluster is wanted, not only those with endpoints here (docker).
 	Catalog bool
 	// Build is the version of the binary, for people.
@@ -106,8 +107,8 @@ type Agent struct {
 
 // New makes an agent; Run starts it.
 func New(config Config) (*Agent, error) {
-	if config.Host == "" || config.Datapath == nil || config.Log == nil {
-		return nil, errors.New("an agent needs a host name, a datapath and a logger")
+	if config.Host == "" || config.Datapath == nil || config.Log == nil || config.MTU == nil {
+		return nil, errors.New("an agent needs a host name, a datapath, an MTU and a logger")
 	}
 	a := &Agent{
 		config:  config,

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,10 +47,15 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // startAgent runs an agent until the test ends or the answered function is called.
 func startAgent(t *testing.T, m *mastertest.Master, s *testSwitch) (*Agent, func()) {
 	t.Helper()
+	return startAgentOn(t, m, s, func() int { return 1500 })
+}
+
+func startAgentOn(t *testing.T, m *mastertest.Master, s *testSwitch, mtu func() int) (*Agent, func()) {
+	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	a, err := New(Config{
-		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: 1500, Catalog: true,
+		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: mtu, Catalog: true,
 		Masters: []string{m.Address()}, Datapath: s, Log: logrus.NewEntry(log),
 		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Switch: 100 * time.Millisecond, Retry: 20 * time.Millisecond},
 		SessionTiming: session.Timing{
@@ -266,6 +272,23 @@ func TestAttachWithoutSwitch(t *testing.T) {
 	time.AfterFunc(30*time.Millisecond, func() { s.setConnected(true) })
 	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMTUIsReadAgain: the MTU of the underlay is told as it is when the host registers, not as it was at the start.
+func TestMTUIsReadAgain(t *testing.T) {
+	m := mastertest.New(t, nil)
+	var mtu atomic.Int64
+	mtu.Store(1500)
+	a, _ := startAgentOn(t, m, newTestSwitch(), func() int { return int(mtu.Load()) })
+	connected(t, a)
+	mtu.Store(9000)
+	m.Stop()
+	m.Start(t)
+	eventually(t, "the host to register again", func() bool { return len(m.Registrations()) > 1 })
+	told := m.Registrations()
+	if first, last := told[0].MTU, told[len(told)-1].MTU; first != 1500 || last != 9000 {
+		t.Errorf("MTU told first %d, last %d", first, last)
 	}
 }
 

@@ -309,17 +309,23 @@ func within(addr netip.Addr, subnet netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(addr, subnet.Bits())
 }
 
-// vxlanOverhead is what VXLAN takes of an IPv4 underlay's MTU.
-const vxlanOverhead = 50
+// What VXLAN takes of the underlay's MTU.
+const (
+	vxlanOverhead4 = 50
+	vxlanOverhead6 = 70
+)
 
 // mtu is netmaster's word; without one, what this host's underlay can carry.
 func (a *Agent) mtu(encap string, global *protocol.Global) int {
-	mtu, local := global.MTUVLAN, a.config.MTU
+	mtu, overhead := global.MTUVLAN, 0
 	if encap == protocol.EncapVXLAN {
-		mtu, local = global.MTUVXLAN, a.config.MTU-vxlanOverhead
+		mtu, overhead = global.MTUVXLAN, vxlanOverhead4
+		if !a.config.VTEP.IsValid() {
+			overhead = vxlanOverhead6
+		}
 	}
 	if mtu == 0 {
-		return local
+		return a.config.MTU() - overhead
 	}
 	return mtu
 }

@@ -36,7 +36,7 @@ type config struct {
 	vtep, vtep6     netip.Addr
 	vxlanPort       int
 	uplinks         []string
-	mtu             int
+	mtu             func() int // of the underlay, now
 	mode            string
 	datapathType    string
 	ovsRunDir       string
@@ -243,7 +243,7 @@ func (conf *config) readAddresses(c *cli.Context) (err error) {
 	if !found {
 		conf.warn("no interface of this host has the address --%s %s yet: assuming an MTU of %d", flagVTEP, main, mtu)
 	}
-	conf.mtu = mtu
+	conf.mtu = func() int { mtu, _ := mtuOf(main); return mtu }
 	return nil
 }
 

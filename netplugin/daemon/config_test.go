@@ -54,8 +54,8 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff([]string{"127.0.0.1:9001"}, conf.masters); diff != "" {
 		t.Error(diff)
 	}
-	if !conf.vtep.IsValid() && !conf.vtep6.IsValid() || conf.mtu < 1280 || conf.mtu > maxMTU {
-		t.Errorf("VTEP %s, %s, MTU %d", conf.vtep, conf.vtep6, conf.mtu)
+	if !conf.vtep.IsValid() && !conf.vtep6.IsValid() || conf.mtu() < 1280 || conf.mtu() > maxMTU {
+		t.Errorf("VTEP %s, %s, MTU %d", conf.vtep, conf.vtep6, conf.mtu())
 	}
 }
 
