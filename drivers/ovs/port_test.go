@@ -45,9 +45,20 @@ func testPort(host string, n int, netNS string) drivers.Port {
 	}
 }
 
+// links are the names of the links of a namespace, one a line: what else there is of them, such as the bridge's MTU, the
+// switch changes in its own time.
 func links(tb testing.TB, ns string) string {
 	tb.Helper()
-	return run(tb, "ip", "-n", ns, "-o", "link")
+	out, err := exec.Command("ip", "-n", ns, "-o", "-br", "link").Output()
+	if err != nil {
+		tb.Fatalf("listing the links of %s: %v", ns, err)
+	}
+	var names strings.Builder
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.Fields(line)[0], "@")
+		names.WriteString(name + "\n")
+	}
+	return names.String()
 }
 
 func TestPreparePortInNamespace(t *testing.T) {
