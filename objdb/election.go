@@ -108,16 +108,29 @@ func (e *Election) session(ctx context.Context, after int64) {
 	defer cancel()
 	w := e.store.Watch(ctx, e.cfg.Key, after)
 	for {
-		wake := e.act(ctx)
-		timer := time.NewTimer(time.Until(wake))
+		timer := time.NewTimer(time.Until(e.act(ctx)))
+		listening := e.listen(w, timer.C)
+		timer.Stop()
+		if !listening {
+			return
+		}
+	}
+}
+
+// listen takes in the next change, or returns when it is time to act. False: the watch has ended.
+func (e *Election) listen(w Watcher, act <-chan time.Time) bool {
+	for {
 		select {
 		case batch, ok := <-w.Batches():
-			timer.Stop()
-			if !ok {
-				return
+			if ok && len(batch.Events) == 0 {
+				continue // others write
 			}
-			e.hear(batch)
-		case <-timer.C:
+			if ok {
+				e.hear(batch)
+			}
+			return ok
+		case <-act:
+			return true
 		}
 	}
 }

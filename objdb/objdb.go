@@ -185,7 +185,8 @@ type Store interface {
 	// Not idempotent: after ErrUnavailable the caller reads before it tries again.
 	Commit(ctx context.Context, txn Txn) (int64, error)
 
-	// Watch delivers changes below the prefix that came after the revision. It ends with the context.
+	// Watch delivers changes below the prefix that came after the revision. It ends with the context. Only a watch of
+	// everything (prefix "") is sure to be told of revisions in which nothing below the prefix changed.
 	Watch(ctx context.Context, prefix string, after int64) Watcher
 
 	// Grant makes a lease that ends about ttl after this process stopped renewing it. A store may round ttl up

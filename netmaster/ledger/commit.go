@@ -185,7 +185,7 @@ func (l *Ledger) fly(f *flight) {
 		f.revision, err = l.store.Commit(l.ctx, txn)
 		switch {
 		case err == nil:
-			f.arrivals = arrivalsOf(txn, f.revision)
+			f.arrivals = f.asArrivals()
 		case !isClear(err):
 			f.revision, err = l.resolve(txn, err)
 		}
@@ -201,11 +201,11 @@ func (l *Ledger) fly(f *flight) {
 	l.end(f)
 }
 
-// arrivalsOf is what a watch would tell of a transaction.
-func arrivalsOf(txn objdb.Txn, revision int64) []arrival {
-	out := make([]arrival, 0, len(txn.Then))
-	for _, op := range txn.Then {
-		out = append(out, arrive(objdb.Event{KV: objdb.KV{Key: op.Key, Value: op.Value, Revision: revision}, Deleted: op.Delete}))
+// asArrivals is what a watch would tell of the flight, with the records as they were put instead of read again.
+func (f *flight) asArrivals() []arrival {
+	out := make([]arrival, 0, len(f.order))
+	for _, key := range f.order {
+		out = append(out, arrival{key: key, revision: f.revision, record: f.writes[key].next})
 	}
 	return out
 }

@@ -95,6 +95,11 @@ func compareWithStore(t *testing.T, b *bed, m *Model) {
 	for key, r := range fresh.rows {
 		if m.rows[key] == nil || m.rows[key].revision != r.revision {
 			t.Errorf("%s is not as in the store", key)
+			continue
+		}
+		want, err := state.Encode(r.record)
+		if got, errGot := state.Encode(m.rows[key].record); err != nil || errGot != nil || string(got) != string(want) {
+			t.Errorf("%s: %s, in the store %s", key, got, want)
 		}
 	}
 	if len(m.pools) != len(fresh.pools) {

@@ -110,7 +110,8 @@ type txn struct {
 func (o *Objects) commit(ctx context.Context, doing string, plan func(*txn) error) (int64, error) {
 	var deadline <-chan time.Time
 	for {
-		now, agents := o.options.Now(), o.knownAgents()
+		// As it will be read again: without the reading of the monotonic clock.
+		now, agents := o.options.Now().UTC().Round(0), o.knownAgents()
 		revision, err := o.ledger.Commit(ctx, func(tx *ledger.Tx) error {
 			return plan(&txn{tx, agents, now, o.options.AddressRest})
 		})

@@ -57,10 +57,10 @@ func testWatchPrefix(t *testing.T, h Harness) {
 	w := s.Watch(ctx, "a/", start)
 	commit(ctx, t, s, put("a/x", "1"), put("b/y", "1"))
 	commit(ctx, t, s, objdb.Delete("a/x"))
-	end := commit(ctx, t, s, put("b/y", "2"))
-	got := until(ctx, t, w, end)
-	if len(got) != 1 || !got["a/x"].Deleted {
-		t.Errorf("events %+v, want only the removal of a/x", got)
+	commit(ctx, t, s, put("b/y", "2"))
+	got := until(ctx, t, w, commit(ctx, t, s, put("a/z", "1")))
+	if len(got) != 2 || !got["a/x"].Deleted {
+		t.Errorf("events %+v, want only the removal of a/x and a/z", got)
 	}
 }
 

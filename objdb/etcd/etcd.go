@@ -5,9 +5,8 @@
 // An etcd revision counts the changes of all programs that use the cluster, so "the newest revision of etcd" may be
 // one that never shows up in a watch of ours. Every Commit therefore also writes objdb.TickKey, and Revision is a
 // linearizable read of the revision at which that key was last written: a revision of a transaction of ours, which
-// every watch delivers or passes. The end of a lease changes keys without a tick; watches deliver it with its own,
-// larger revision. A watch always asks etcd for the whole root, whatever its prefix, because only so does it learn
-// that the revision moved on.
+// a watch of everything delivers or passes. The end of a lease changes keys without a tick; watches deliver it with its
+// own, larger revision. A watch of a prefix asks etcd for that alone, so that it costs nothing while others write.
 package etcd
 
 import (

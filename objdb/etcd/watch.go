@@ -19,7 +19,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) objdb.Wat
 	s.watches.Add(1)
 	go func() {
 		defer s.watches.Done()
-		f.Run(ctx, func(ctx context.Context, push func(objdb.Batch)) error { return s.follow(ctx, after, push) })
+		f.Run(ctx, func(ctx context.Context, push func(objdb.Batch)) error { return s.follow(ctx, prefix, after, push) })
 	}()
 	return f
 }
@@ -27,7 +27,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) objdb.Wat
 // follow watches until the context ends, the store is closed or the history is gone. The etcd client survives
 // reconnects by itself but gives up on other failures, such as a member that lost its leader: then a new watch takes
 // over where the old one stopped.
-func (s *Store) follow(ctx context.Context, after int64, push func(objdb.Batch)) error {
+func (s *Store) follow(ctx context.Context, prefix string, after int64, push func(objdb.Batch)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopped, cancel)()
@@ -37,7 +37,7 @@ func (s *Store) follow(ctx context.Context, after int64, push func(objdb.Batch))
 	}
 	wait.Reset()
 	for {
-		reached, err := s.watchOnce(ctx, after, push)
+		reached, err := s.watchOnce(ctx, prefix, after, push)
 		switch {
 		case s.stopped.Err() != nil:
 			return fmt.Errorf("watching: store closed: %w", objdb.ErrUnavailable)
@@ -62,10 +62,10 @@ func (s *Store) follow(ctx context.Context, after int64, push func(objdb.Batch))
 // The revision in the header of a response may be ahead of its events when a watcher catches up, so a batch has that
 // of its last event: etcd never puts the changes of one revision into two responses, and the client puts fragments
 // together.
-func (s *Store) watchOnce(ctx context.Context, after int64, push func(objdb.Batch)) (int64, error) {
+func (s *Store) watchOnce(ctx context.Context, prefix string, after int64, push func(objdb.Batch)) (int64, error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for resp := range s.client.Watch(ctx, s.root, clientv3.WithPrefix(), clientv3.WithRev(after+1),
+	for resp := range s.client.Watch(ctx, s.root+prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1),
 		clientv3.WithFragment(), clientv3.WithCreatedNotify()) {
 		if err := resp.Err(); err != nil {
 			return after, classify(err)

@@ -86,7 +86,8 @@ func (f *Feed) pump(ctx context.Context, ended <-chan error) (error, bool) {
 	}
 }
 
-// pile merges batches. Invariant: at[k] is the index in batch.Events of the one event of key k.
+// pile merges batches. Invariant: at[k] is the index in batch.Events of the one event of key k, unless at is nil: then
+// no key is there twice.
 type pile struct {
 	any   bool
 	batch objdb.Batch
@@ -94,6 +95,22 @@ type pile struct {
 }
 
 func (p *pile) add(prefix string, b objdb.Batch) {
+	if !p.any && isOneRevision(b) {
+		p.any, p.batch.Revision = true, b.Revision
+		p.batch.Events = make([]objdb.Event, 0, len(b.Events))
+		for _, event := range b.Events {
+			if strings.HasPrefix(event.Key, prefix) && !objdb.IsReserved(event.Key) {
+				p.batch.Events = append(p.batch.Events, event)
+			}
+		}
+		return
+	}
+	if p.at == nil {
+		p.at = make(map[string]int, len(p.batch.Events)+len(b.Events))
+		for i, event := range p.batch.Events {
+			p.at[event.Key] = i
+		}
+	}
 	p.any = true
 	p.batch.Revision = b.Revision
 	for _, event := range b.Events {
@@ -104,10 +121,12 @@ func (p *pile) add(prefix string, b objdb.Batch) {
 			p.batch.Events[i] = event
 			continue
 		}
-		if p.at == nil {
-			p.at = make(map[string]int)
-		}
 		p.at[event.Key] = len(p.batch.Events)
 		p.batch.Events = append(p.batch.Events, event)
 	}
+}
+
+// isOneRevision tells whether all events are of one transaction, in which no key is twice.
+func isOneRevision(b objdb.Batch) bool {
+	return len(b.Events) == 0 || b.Events[0].Revision == b.Events[len(b.Events)-1].Revision
 }
