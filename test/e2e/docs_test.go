@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,41 @@ func runPage(t *testing.T, page string, atLeast int, words ...string) {
 			t.Errorf("%q is missing from what the page's commands print:\n%s", word, output.String())
 		}
 	}
+}
+
+// TestFlagsOnPages: an option that a page for operators names is one of our programs', or is listed here as another's.
+func TestFlagsOnPages(t *testing.T) {
+	known := " --cacert --cert --key --scope " // curl's
+	sandboxHelp := help(t, "contiv-sandbox")
+	known += sandboxHelp + help(t, "netmaster") + help(t, "netplugin")
+	for _, command := range regexp.MustCompile(`(?m)^   ([a-z]+)  `).FindAllStringSubmatch(sandboxHelp, -1) {
+		known += help(t, "contiv-sandbox", command[1])
+	}
+	reference, err := os.ReadFile("../../docs/netctl.md") // compared with what netctl prints
+	if err != nil {
+		t.Fatal(err)
+	}
+	known += string(reference)
+	for _, name := range []string{"README.md", "docs/install.md", "docs/operations.md", "docs/tutorial.md", "docs/architecture.md", "docs/cni.md"} {
+		page, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, flag := range regexp.MustCompile(`(?:^|[\s`+"`"+`(])(--[a-z][a-z0-9-]+)`).FindAllStringSubmatch(string(page), -1) {
+			if !regexp.MustCompile(`[\s`+"`"+`]` + flag[1] + `[^a-z0-9-]`).MatchString(known) {
+				t.Errorf("%s names %s, which no program has", name, flag[1])
+			}
+		}
+	}
+}
+
+func help(t *testing.T, program string, command ...string) string {
+	t.Helper()
+	output, err := exec.Command(binDir+"/"+program, append(command, "--help")...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v --help: %v %s", program, command, err, output)
+	}
+	return " " + string(output)
 }
 
 // consoleCommands finds the lines after "$ " in ```console blocks.
