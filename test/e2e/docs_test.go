@@ -86,7 +86,7 @@ func TestFlagsOnPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, flag := range regexp.MustCompile(`(?:^|[\s`+"`"+`(])(--[a-z][a-z0-9-]+)`).FindAllStringSubmatch(string(page), -1) {
-			if !regexp.MustCompile(`[\s`+"`"+`]` + flag[1] + `[^a-z0-9-]`).MatchString(known) {
+			if !regexp.MustCompile(`[\s` + "`" + `]` + flag[1] + `[^a-z0-9-]`).MatchString(known) {
 				t.Errorf("%s names %s, which no program has", name, flag[1])
 			}
 		}
