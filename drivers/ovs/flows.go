@@ -20,8 +20,6 @@ import (
 const (
 	// applyTimeout bounds how long Apply waits for a switch that is away.
 	applyTimeout = 10 * time.Second
-	// removeTimeout is how long RemovePort waits for the switch to drop flows; without its port they are harmless.
-	removeTimeout = 2 * time.Second
 	// rereadTimeout bounds the reading of port numbers after a connect.
 	rereadTimeout = 2 * time.Second
 )
@@ -181,22 +179,14 @@ func (d *Driver) flushPort(ctx context.Context, id protocol.EndpointID) error {
 	return d.writer.Wait(ctx, seq)
 }
 
-// forgetFlows removes the flows of a port that is gone. A switch that is away is no error: its flows go when it is back.
-func (d *Driver) forgetFlows(ctx context.Context, id protocol.EndpointID) {
+// forgetFlows has the flows of a port that is gone removed. It does not wait for the switch, which is busy with the port
+// itself: without that, they meet no packet.
+func (d *Driver) forgetFlows(id protocol.EndpointID) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	c := newChanges()
 	c.Ports[id] = 0
-	seq := d.change(c)
-	started := d.started
-	d.mu.Unlock()
-	if !started {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
-	defer cancel()
-	if err := d.writer.Wait(ctx, seq); err != nil {
-		d.log.WithError(err).WithField("endpoint", id.String()).Warn("flows of a removed port go later")
-	}
+	d.change(c)
 }
 
 // renumber notes the number that the switch gave to a port.

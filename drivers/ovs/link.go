@@ -27,6 +27,7 @@ type linkMaker struct {
 	owner string // starts the alias of every link we make
 	// noChecksum: the datapath needs complete checksums from containers.
 	noChecksum bool
+	unlinker   unlinker
 }
 
 // alias marks the host end as ours and tells people whose it is.
@@ -157,10 +158,7 @@ func (m *linkMaker) remove(hostLink string) error {
 	if err != nil {
 		return fmt.Errorf("finding %s: %w", hostLink, err)
 	}
-	if err := m.host.links.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("removing %s: %w", hostLink, err)
-	}
-	return nil
+	return m.unlinker.remove(m.host, link)
 }
 
 // foreign tells whether a link of that name exists that another program or another switch made.

@@ -277,10 +277,8 @@ func (d *Driver) unplug(ctx context.Context, att drivers.Attachment, remember bo
 	if err != nil {
 		return err
 	}
-	var g errgroup.Group
-	g.Go(func() error { return d.links.remove(att.HostLink) })
-	d.forgetFlows(ctx, att.ID)
-	if err := g.Wait(); err != nil {
+	d.forgetFlows(att.ID)
+	if err := d.links.remove(att.HostLink); err != nil {
 		return err
 	}
 	d.mu.Lock()

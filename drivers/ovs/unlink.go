@@ -1,0 +1,89 @@
+package ovs
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// removalGroup is the group of links (ip link set group) that links are put into to be removed at once. Nothing else
+// may be in it; the number spells "cont".
+const removalGroup = 0x636f6e74
+
+// unlinker removes links. The kernel takes some 15 ms for a removal, during which nothing else is done to links, by the
+// switch neither; but it takes no longer for many in one request. So requests that come while one is under way wait for
+// it and then go together. The zero value is ready. Safe for concurrent use.
+type unlinker struct {
+	mu      sync.Mutex
+	busy    bool
+	waiting []*removal
+}
+
+type removal struct {
+	link netlink.Link
+	done chan error
+}
+
+// remove deletes a link of a namespace, and with it its peer, and returns when it is gone. One that is gone already is no
+// error. All calls must be for the same namespace.
+func (u *unlinker) remove(ns *namespace, link netlink.Link) error {
+	own := &removal{link, make(chan error, 1)}
+	u.mu.Lock()
+	u.waiting = append(u.waiting, own)
+	if u.busy {
+		u.mu.Unlock()
+		return <-own.done
+	}
+	u.busy = true
+	for len(u.waiting) > 0 {
+		batch := u.waiting
+		u.waiting = nil
+		u.mu.Unlock()
+		removeLinks(ns, batch)
+		u.mu.Lock()
+	}
+	u.busy = false
+	u.mu.Unlock()
+	return <-own.done
+}
+
+func removeLinks(ns *namespace, batch []*removal) {
+	if len(batch) > 1 && removeTogether(ns, batch) == nil {
+		for _, r := range batch {
+			r.done <- nil
+		}
+		return
+	}
+	for _, r := range batch {
+		err := ns.links.LinkDel(r.link)
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			err = fmt.Errorf("removing %s: %w", r.link.Attrs().Name, err)
+		} else {
+			err = nil
+		}
+		r.done <- err
+	}
+}
+
+// removeTogether deletes links in one request. After an error any of them may be there still.
+func removeTogether(ns *namespace, batch []*removal) error {
+	for _, r := range batch {
+		if err := ns.links.LinkSetGroup(r.link, removalGroup); err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
+	}
+	return ns.do(func() error {
+		request := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+		request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		request.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(removalGroup)))
+		_, err := request.Execute(unix.NETLINK_ROUTE, 0)
+		if errors.Is(err, unix.ENODEV) { // all of them went before
+			return nil
+		}
+		return err
+	})
+}
