@@ -128,16 +128,13 @@ type secured struct {
 	agents  map[int]*sandbox.Command
 }
 
-// startSecured brings up a sandbox as usual and goes over to TLS, as an operator would on a living cluster.
-func startSecured(t *testing.T, hosts int) *secured {
-	t.Helper()
-	c := start(t, sandbox.Config{Hosts: hosts})
+// secure restarts the daemons of a cluster with certificates, as an operator would on a living one.
+func secure(c *cluster) *secured {
+	c.t.Helper()
 	u, err := url.Parse(c.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &secured{cluster: c, ca: newAuthority(t), address: u.Hostname(), agents: map[int]*sandbox.Command{}}
-	for host := 1; host <= hosts; host++ {
+	c.must(err)
+	s := &secured{cluster: c, ca: newAuthority(c.t), address: u.Hostname(), agents: map[int]*sandbox.Command{}}
+	for host := 1; host <= c.Hosts(); host++ {
 		c.must(c.Stop(sandbox.Netplugin, host))
 	}
 	c.must(c.Stop(sandbox.Netmaster, 1))
@@ -145,10 +142,10 @@ func startSecured(t *testing.T, hosts int) *secured {
 		"netmaster", "--external-address", "0.0.0.0:9999", "--internal-address", s.address + ":9999",
 		"--rpc-address", s.address + ":9001", "--data-dir", s.Dir() + "/h1/netmaster", "--run-dir", s.Dir() + "/h1/run",
 	}, s.ca.issue("netmaster", s.address)...)...)
-	for host := 1; host <= hosts; host++ {
+	for host := 1; host <= c.Hosts(); host++ {
 		s.startAgent(host)
 	}
-	for host := 1; host <= hosts; host++ {
+	for host := 1; host <= c.Hosts(); host++ {
 		s.waitAgent(host)
 	}
 	return s
@@ -220,17 +217,22 @@ func (s *secured) secureNetctl(environment []string, args ...string) (string, er
 	return string(output), err
 }
 
-// TestTLS: a cluster whose parts all show certificates works, takes each host's name from its certificate, and lets
-// in nobody else.
+// TestTLS: a living cluster goes over to certificates without losing a packet; then it takes each host's name from its
+// certificate, works, and lets in nobody else.
 func TestTLS(t *testing.T) {
-	s := startSecured(t, 2)
+	c := start(t, sandbox.Config{Hosts: 2})
+	a, b, addr := pair(c)
+	var s *secured
+	if result := c.probing(a, b, addr, func() { s = secure(c) }); result.Lost != 0 {
+		t.Errorf("going over to TLS: %v", result)
+	}
 	trusting := []string{"SSL_CERT_FILE=" + s.ca.file("ca.pem")}
-	if output, err := s.secureNetctl(trusting, "net", "create", "--subnet=10.1.2.0/24", "n"); err != nil {
+	if output, err := s.secureNetctl(trusting, "net", "create", "--subnet=10.1.3.0/24", "new"); err != nil {
 		t.Fatalf("netctl over https: %v: %s", err, output)
 	}
-	s.run(sandbox.Workload{Name: "one", Host: 1, Network: "n"})
-	s.run(sandbox.Workload{Name: "two", Host: 2, Network: "n"})
-	s.reaches("one", "10.1.2.2")
+	s.run(sandbox.Workload{Name: "one", Host: 1, Network: "new"})
+	s.run(sandbox.Workload{Name: "two", Host: 2, Network: "new"})
+	s.reaches("one", "10.1.3.2")
 
 	t.Run("REST", func(t *testing.T) { s.checkREST(t, trusting) })
 	t.Run("inspect", func(t *testing.T) {
@@ -247,7 +249,7 @@ func TestTLS(t *testing.T) {
 	s.startAgent(1)
 	s.waitAgent(1)
 	s.eventually(10*time.Second, "host 1's own agent is in its place again", func() bool {
-		_, err := s.exec("one", "ping", "-c", "1", "-W", "1", "10.1.2.2")
+		_, err := s.exec("one", "ping", "-c", "1", "-W", "1", "10.1.3.2")
 		return err == nil
 	})
 }
@@ -322,12 +324,14 @@ func (s *secured) checkOtherHost(t *testing.T) {
 	s.eventually(15*time.Second, "host 1 may register anew", func() bool {
 		return s.register(s.ca.as("host1"), "host1", nil) == nil
 	})
-	victim := protocol.EndpointID{Host: "host2", ContainerID: "two", IfName: "eth0"}
-	err := s.register(s.ca.as("host1"), "host1", func(ctx context.Context, conn *jsonrpc2.Conn) {
+	status, err := s.Status()
+	s.must(err)
+	victim := protocol.EndpointID{Host: "host2", ContainerID: status.Name + "-two", IfName: "eth0"} // as the sandbox names it
+	err = s.register(s.ca.as("host1"), "host1", func(ctx context.Context, conn *jsonrpc2.Conn) {
 		for method, request := range map[string]any{
 			protocol.MethodCreateEndpoint: protocol.CreateEndpointRequest{
 				ID:     protocol.EndpointID{Host: "host2", ContainerID: "planted", IfName: "eth0"},
-				Tenant: "default", Network: "n",
+				Tenant: "default", Network: "new",
 			},
 			protocol.MethodDeleteEndpoint: protocol.DeleteEndpointRequest{ID: victim},
 		} {
@@ -339,8 +343,8 @@ func (s *secured) checkOtherHost(t *testing.T) {
 		}
 	})
 	s.must(err)
-	output, err := s.secureNetctl([]string{"INSECURE=1"}, "net", "inspect", "n")
-	if err != nil || !strings.Contains(output, "10.1.2.2") || strings.Contains(output, "planted") {
+	output, err := s.secureNetctl([]string{"INSECURE=1"}, "net", "inspect", "new")
+	if err != nil || !strings.Contains(output, "10.1.3.2") || strings.Contains(output, "planted") {
 		t.Errorf("host 2's endpoints are not as they were: %v %s", err, output)
 	}
 }
