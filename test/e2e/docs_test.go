@@ -14,7 +14,7 @@ import (
 
 // TestTutorialPage runs every command of docs/tutorial.md.
 func TestTutorialPage(t *testing.T) {
-	runPage(t, "tutorial.md", 20, "no answer: 10.1.2.3", "active endpoints", "has 1 networks", "conflicts with subnet")
+	runPage(t, "tutorial.md", 20, "no answer: 10.1.2.3", "active endpoints", "has 1 endpoint groups", "conflicts with subnet")
 }
 
 // TestDockerPage runs every command of docs/docker.md.
