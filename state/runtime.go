@@ -182,7 +182,7 @@ func (a *Allocation) StoreKey() string {
 	if a.Addr.IsValid() {
 		return AllocationPrefix + string(a.Pool) + "/" + a.Addr.String()
 	}
-	return fmt.Sprintf("%s%s/%d", AllocationPrefix, a.Pool, a.Number)
+	return AllocationPrefix + string(a.Pool) + "/" + strconv.Itoa(a.Number)
 }
 
 // ParseAllocationKey fills pool and number of an allocation from its key.

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,31 +42,30 @@ type Principal struct {
 // Anonymous is everybody, until there is a login.
 var Anonymous = Principal{Name: "anonymous"}
 
-type contextKey int
+// request is what is known of a request beside what it says.
+type request struct {
+	principal Principal
+	id        func() string // made up when it is first asked for
+}
 
-const (
-	principalKey contextKey = iota
-	requestIDKey
-)
+type requestKey struct{}
+
+func requestOf(ctx context.Context) request {
+	if r, ok := ctx.Value(requestKey{}).(request); ok {
+		return r
+	}
+	return request{Anonymous, func() string { return "" }}
+}
 
 // PrincipalOf is who makes the request of the context.
-func PrincipalOf(ctx context.Context) Principal {
-	if p, ok := ctx.Value(principalKey).(Principal); ok {
-		return p
-	}
-	return Anonymous
-}
+func PrincipalOf(ctx context.Context) Principal { return requestOf(ctx).principal }
 
-func requestIDOf(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey).(string)
-	return id
-}
+func requestIDOf(ctx context.Context) string { return requestOf(ctx).id() }
 
 // protect wraps everything: it names the request and who makes it, and survives panics.
 func (s *server) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := context.WithValue(r.Context(), requestIDKey, uuid.NewString())
-		r = r.WithContext(context.WithValue(ctx, principalKey, Anonymous))
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{Anonymous, sync.OnceValue(uuid.NewString)}))
 		defer func() {
 			switch cause := recover(); cause {
 			case nil:

@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/contiv/contiv/objdb"
@@ -25,7 +28,8 @@ type flight struct {
 	compares map[string]int64
 	writes   map[string]write
 	order    []string
-	arrivals []arrival // what the model gets, set when the exact revision is known
+	encoded  atomic.Pointer[objdb.Txn] // set before it is sent
+	arrivals []arrival                 // what the model gets, set when the exact revision is known
 
 	done     chan struct{} // closed at the end; then the rest may be read
 	revision int64
@@ -182,11 +186,14 @@ func (l *Ledger) fly(f *flight) {
 	defer l.running.Done()
 	txn, err := f.encode()
 	if err == nil {
+		f.encoded.Store(&txn)
 		f.revision, err = l.store.Commit(l.ctx, txn)
 		switch {
 		case err == nil:
 			f.arrivals = f.asArrivals()
-		case !isClear(err):
+		case errors.Is(err, objdb.ErrTooLarge):
+			err = fmt.Errorf("nothing was written: %w", err)
+		case !errors.Is(err, objdb.ErrConflict):
 			f.revision, err = l.resolve(txn, err)
 		}
 	}
@@ -201,6 +208,18 @@ func (l *Ledger) fly(f *flight) {
 	l.end(f)
 }
 
+// wrote tells whether the flight writes just what the event tells of, so that it need not be read again. A nil flight
+// writes nothing.
+func (f *flight) wrote(event objdb.Event) bool {
+	if f == nil || event.Deleted {
+		return false
+	}
+	txn := f.encoded.Load()
+	return txn != nil && slices.ContainsFunc(txn.Then, func(op objdb.Op) bool {
+		return op.Key == event.Key && !op.Delete && bytes.Equal(op.Value, event.Value)
+	})
+}
+
 // asArrivals is what a watch would tell of the flight, with the records as they were put instead of read again.
 func (f *flight) asArrivals() []arrival {
 	out := make([]arrival, 0, len(f.order))
@@ -208,11 +227,6 @@ func (f *flight) asArrivals() []arrival {
 		out = append(out, arrival{key: key, revision: f.revision, record: f.writes[key].next})
 	}
 	return out
-}
-
-// isClear tells whether the error of a Commit leaves no doubt that nothing was written.
-func isClear(err error) bool {
-	return errors.Is(err, objdb.ErrConflict) || errors.Is(err, objdb.ErrTooLarge)
 }
 
 func (f *flight) encode() (objdb.Txn, error) {
@@ -231,9 +245,6 @@ func (f *flight) encode() (objdb.Txn, error) {
 			return objdb.Txn{}, err
 		}
 		txn.Then = append(txn.Then, objdb.Put(key, value))
-	}
-	if err := txn.Check(); err != nil {
-		return objdb.Txn{}, fmt.Errorf("nothing was written: %w", err)
 	}
 	return txn, nil
 }

@@ -185,13 +185,22 @@ func (r *receiver) Apply(batch objdb.Batch) {
 	l := r.ledger
 	l.mu.RLock()
 	known := l.model.revision
-	l.mu.RUnlock()
 	if batch.Revision <= known {
+		l.mu.RUnlock()
 		return
 	}
+	writers := make([]*flight, len(batch.Events))
+	for i, event := range batch.Events {
+		writers[i] = l.flights[event.Key]
+	}
+	l.mu.RUnlock()
 	arrivals := make([]arrival, 0, len(batch.Events))
-	for _, event := range batch.Events {
-		if event.Revision > known {
+	for i, event := range batch.Events {
+		switch {
+		case event.Revision <= known:
+		case writers[i].wrote(event):
+			arrivals = append(arrivals, arrival{key: event.Key, revision: event.Revision, record: writers[i].writes[event.Key].next})
+		default:
 			arrivals = append(arrivals, arrive(event))
 		}
 	}

@@ -15,15 +15,16 @@ import (
 type Feed struct {
 	prefix string
 	out    chan objdb.Batch
-	in     chan objdb.Batch
+	news   chan struct{} // holds a token while came has something
 
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	came pile // pushed, not yet taken by the pump
+	err  error
 }
 
 // New makes a feed of the keys below the prefix. It delivers nothing before Run.
 func New(prefix string) *Feed {
-	return &Feed{prefix: prefix, out: make(chan objdb.Batch), in: make(chan objdb.Batch)}
+	return &Feed{prefix: prefix, out: make(chan objdb.Batch), news: make(chan struct{}, 1)}
 }
 
 // Batches implements objdb.Watcher.
@@ -43,14 +44,7 @@ func (f *Feed) Run(ctx context.Context, source func(ctx context.Context, push fu
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() {
-		ended <- source(ctx, func(b objdb.Batch) {
-			select {
-			case f.in <- b:
-			case <-ctx.Done():
-			}
-		})
-	}()
+	go func() { ended <- source(ctx, f.push) }()
 	err, returned := f.pump(ctx, ended)
 	cancel()
 	if !returned {
@@ -62,6 +56,30 @@ func (f *Feed) Run(ctx context.Context, source func(ctx context.Context, push fu
 	close(f.out)
 }
 
+func (f *Feed) push(b objdb.Batch) {
+	f.mu.Lock()
+	f.came.add(f.prefix, b)
+	f.mu.Unlock()
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+// take moves what came to what waits to be read.
+func (f *Feed) take(waiting *pile) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.came.any:
+	case !waiting.any:
+		*waiting, f.came = f.came, pile{}
+	default:
+		waiting.add(f.prefix, f.came.batch)
+		f.came = pile{}
+	}
+}
+
 // pump returns why the feed ended and whether the source is known to have returned.
 func (f *Feed) pump(ctx context.Context, ended <-chan error) (error, bool) {
 	var waiting pile
@@ -71,8 +89,8 @@ func (f *Feed) pump(ctx context.Context, ended <-chan error) (error, bool) {
 			out = f.out
 		}
 		select {
-		case b := <-f.in:
-			waiting.add(f.prefix, b)
+		case <-f.news:
+			f.take(&waiting)
 		case out <- waiting.batch:
 			waiting = pile{}
 		case err := <-ended:
