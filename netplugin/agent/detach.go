@@ -11,8 +11,8 @@ import (
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-// Detach unplugs an endpoint; one that is not there is no error. The port goes first, and the datapath remembers that,
-// so it succeeds without netmaster, which is told as soon as it can be.
+// Detach unplugs an endpoint; one that is not there is no error. The datapath remembers what it removed, so it succeeds
+// without netmaster, which is told as soon as it can be.
 func (a *Agent) Detach(ctx context.Context, containerID, ifName string) error {
 	id := a.id(containerID, ifName)
 	unlock, err := a.endpoints.Acquire(ctx, id)
@@ -33,13 +33,22 @@ func (a *Agent) undo(ctx context.Context, id protocol.EndpointID) {
 	}
 }
 
-// release removes a port and tells netmaster, or has it told later. The caller holds the endpoint's lock.
+// release removes a port and tells netmaster, or has it told later. The caller holds the endpoint's lock. Both are done
+// at once: a port whose endpoint netmaster released is forwarded for no longer, here or, after a crash in between, when
+// the host registers. A removal that failed is for the caller to repeat, and is told again then.
 func (a *Agent) release(ctx context.Context, id protocol.EndpointID) error {
-	if err := a.dp.RemovePort(ctx, id); err != nil {
+	told := make(chan error, 1)
+	go func() { told <- a.deleteEndpoint(ctx, id) }()
+	err := a.dp.RemovePort(ctx, id)
+	unknown := <-told
+	if err != nil {
 		return fmt.Errorf("detaching %s: %w", id, err)
 	}
-	if err := a.tellRemoved(ctx, id); err != nil {
-		a.log.WithField("endpoint", id.String()).WithError(err).Info("netmaster will be told of the removal later")
+	if unknown == nil {
+		unknown = a.forget(ctx, id)
+	}
+	if unknown != nil {
+		a.log.WithField("endpoint", id.String()).WithError(unknown).Info("netmaster will be told of the removal later")
 		a.wakeReporter()
 	}
 	return nil
@@ -47,11 +56,22 @@ func (a *Agent) release(ctx context.Context, id protocol.EndpointID) error {
 
 // tellRemoved tells netmaster that an endpoint is gone and then forgets it. The caller holds the endpoint's lock.
 func (a *Agent) tellRemoved(ctx context.Context, id protocol.EndpointID) error {
+	if err := a.deleteEndpoint(ctx, id); err != nil {
+		return err
+	}
+	return a.forget(ctx, id)
+}
+
+func (a *Agent) deleteEndpoint(ctx context.Context, id protocol.EndpointID) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.Tell)
 	defer cancel()
 	if err := a.session.DeleteEndpoint(ctx, id); err != nil {
 		return fmt.Errorf("telling netmaster that endpoint %s is gone: %w", id, err)
 	}
+	return nil
+}
+
+func (a *Agent) forget(ctx context.Context, id protocol.EndpointID) error {
 	if err := a.dp.Forget(ctx, id); err != nil {
 		return fmt.Errorf("forgetting endpoint %s: %w", id, err)
 	}
