@@ -20,7 +20,7 @@ func TestTutorialPage(t *testing.T) {
 // TestDockerPage runs every command of docs/docker.md.
 func TestDockerPage(t *testing.T) {
 	runPage(t, "docker.md", 20, "0% packet loss", "10.1.2.50/24", "refused, as it should be", `"containerName": "c2"`,
-		"netplugin local map[encap:vxlan pkt-tag:2 tenant:blue] map[group:web network:contiv-net tenant:blue]", "10.9.0.")
+		"netplugin local map[encap:vxlan pkt-tag:2 tenant:blue] map[group:web network:contiv-net tenant:blue]", "10.9.0.", "fd00:9::1/64")
 }
 
 // TestNetctlPage runs every command of docs/netctl.md.
