@@ -35,16 +35,16 @@ func (m *linkMaker) alias(att *drivers.Attachment) string { return m.owner + att
 
 // create makes the pair of an attachment: host end att.HostLink, other end att.ContainerLink in att.NetNS or, without
 // one, in the host. Both are down and bare. A left-over host end of that name is replaced.
-func (m *linkMaker) create(att *drivers.Attachment, ns *namespace) error {
+func (m *linkMaker) create(att *drivers.Attachment, ns *namespace) (host netlink.Link, err error) {
 	mac, err := net.ParseMAC(att.MAC)
 	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", att.ID, err)
+		return nil, fmt.Errorf("endpoint %s: %w", att.ID, err)
 	}
 	if att.NetNS != "" {
 		if _, err := ns.links.LinkByName(att.ContainerLink); err == nil {
-			return &ifNameTakenError{att.ContainerLink, att.NetNS}
+			return nil, &ifNameTakenError{att.ContainerLink, att.NetNS}
 		} else if !isNoLink(err) {
-			return fmt.Errorf("looking for interface %s in %s: %w", att.ContainerLink, att.NetNS, err)
+			return nil, fmt.Errorf("looking for interface %s in %s: %w", att.ContainerLink, att.NetNS, err)
 		}
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -55,18 +55,14 @@ func (m *linkMaker) create(att *drivers.Attachment, ns *namespace) error {
 		veth.PeerNamespace = netlink.NsFd(ns.file.Fd())
 	}
 	if err := m.host.links.LinkAdd(veth); err != nil {
-		return fmt.Errorf("making veth pair %s and %s: %w", att.HostLink, att.ContainerLink, err)
+		return nil, fmt.Errorf("making veth pair %s and %s: %w", att.HostLink, att.ContainerLink, err)
 	}
-	return nil
+	return veth, nil
 }
 
 // readyHost brings the host end up. The kernel of the host also gets the frames that a userspace datapath reads from
 // it, so it is told to answer none: no ARP, no IPv6, no unicast in broadcast frames.
-func (m *linkMaker) readyHost(att *drivers.Attachment) error {
-	link, err := m.host.links.LinkByName(att.HostLink)
-	if err != nil {
-		return fmt.Errorf("finding %s: %w", att.HostLink, err)
-	}
+func (m *linkMaker) readyHost(att *drivers.Attachment, link netlink.Link) error {
 	if err := m.host.setSysctl("ipv6", att.HostLink, "disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // without IPv6 in the kernel there is nothing to turn off
 	}
@@ -151,14 +147,35 @@ func addDefaultRoute(ns *namespace, link netlink.Link, gateway netip.Addr) error
 
 // remove deletes a pair by its host end. A link that is not there is no error.
 func (m *linkMaker) remove(hostLink string) error {
-	link, err := m.host.links.LinkByName(hostLink)
-	if isNoLink(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("finding %s: %w", hostLink, err)
+	link, err := m.find(hostLink)
+	if link == nil || err != nil {
+		return err
 	}
 	return m.unlinker.remove(m.host, link)
+}
+
+// removeLeftOver is remove for a name that is to be used; it leaves alone what is not ours.
+func (m *linkMaker) removeLeftOver(hostLink string) error {
+	link, err := m.find(hostLink)
+	if link == nil || err != nil {
+		return err
+	}
+	if !m.ours(link) {
+		return fmt.Errorf("a link %s exists that Contiv did not make", hostLink)
+	}
+	return m.unlinker.remove(m.host, link)
+}
+
+// find answers a link of the host, nil if there is none.
+func (m *linkMaker) find(name string) (netlink.Link, error) {
+	link, err := m.host.links.LinkByName(name)
+	if isNoLink(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", name, err)
+	}
+	return link, nil
 }
 
 // foreign tells whether a link of that name exists that another program or another switch made.
@@ -172,14 +189,6 @@ func (m *linkMaker) foreign(hostLink string) bool {
 func (m *linkMaker) ours(link netlink.Link) bool {
 	alias := link.Attrs().Alias
 	return link.Type() == "veth" && (alias == "" || strings.HasPrefix(alias, m.owner))
-}
-
-// removeLeftOver removes a host end of ours, if there is one, that an agent that died half way left.
-func (m *linkMaker) removeLeftOver(hostLink string) error {
-	if m.foreign(hostLink) {
-		return fmt.Errorf("a link %s exists that Contiv did not make", hostLink)
-	}
-	return m.remove(hostLink)
 }
 
 // whole tells whether both ends of an attachment are where they were put. A container end that the orchestrator was to

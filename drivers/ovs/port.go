@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/contiv/contiv/drivers"
@@ -149,7 +150,11 @@ func (d *Driver) makePort(ctx context.Context, want drivers.Port) (att drivers.A
 	if err = d.links.removeLeftOver(att.HostLink); err != nil {
 		return att, err
 	}
-	if err = d.step(stepLink, func() error { return d.links.create(&att, ns) }); err != nil {
+	var host netlink.Link
+	if err = d.step(stepLink, func() (err error) { host, err = d.links.create(&att, ns); return err }); err != nil {
+		return att, err
+	}
+	if err = d.step(stepHost, func() error { return d.links.readyHost(&att, host) }); err != nil {
 		return att, err
 	}
 	if err = d.finishPort(ctx, &att, ns, number); err != nil {
@@ -165,14 +170,11 @@ func (d *Driver) makePort(ctx context.Context, want drivers.Port) (att drivers.A
 
 // finishPort does all that can be done at once when the veth pair exists: the switch needs some milliseconds to open
 // its end, in which the other is readied and the endpoint's flows, if its record came before, go to the switch. The host
-// end must be ready before: the switch reads and then writes the flags of what it opens, and would take back a change of
+// end must be ready (readyHost) before: the switch reads and then writes the flags of what it opens, and would take back a change of
 // ours in between, "up" among them.
 func (d *Driver) finishPort(ctx context.Context, att *drivers.Attachment, ns *namespace, number int) error {
 	ids, err := encodeAttachment(att)
 	if err != nil {
-		return err
-	}
-	if err := d.step(stepHost, func() error { return d.links.readyHost(att) }); err != nil {
 		return err
 	}
 	given := number

@@ -38,7 +38,7 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 	if err := a.switched(ctx); err != nil {
 		return mgmtfn.Attachment{}, fmt.Errorf("attaching %s: %w", id, err)
 	}
-	existing, err := a.find(ctx, id)
+	existing, removed, err := a.look(ctx, id)
 	if err != nil {
 		return mgmtfn.Attachment{}, err
 	}
@@ -52,15 +52,37 @@ func (a *Agent) Attach(ctx context.Context, want mgmtfn.AttachRequest) (mgmtfn.A
 		if err := a.dp.RemovePort(ctx, id); err != nil {
 			return mgmtfn.Attachment{}, fmt.Errorf("attaching %s again: %w", id, err)
 		}
+		removed = true
 	}
-	if err := a.finishRemoval(ctx, id); err != nil {
-		return mgmtfn.Attachment{}, err
+	if removed { // Told after the new one is made, netmaster would take that away.
+		if err := a.tellRemoved(ctx, id); err != nil {
+			return mgmtfn.Attachment{}, a.asked("attaching "+id.String()+" again", err)
+		}
 	}
 	made, err := a.create(ctx, id, want)
 	if err != nil {
 		return mgmtfn.Attachment{}, err
 	}
 	return outward(made), nil
+}
+
+// look answers the port of an endpoint, nil if there is none, and whether an earlier one was removed that netmaster may
+// not know of.
+func (a *Agent) look(ctx context.Context, id protocol.EndpointID) (existing *drivers.Attachment, removed bool, err error) {
+	var memory []protocol.EndpointID
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		existing, err = a.find(ctx, id)
+		return err
+	})
+	both.Go(func() (err error) {
+		if memory, err = a.dp.Removed(ctx); err != nil {
+			return fmt.Errorf("attaching %s: reading what was removed: %w", id, err)
+		}
+		return nil
+	})
+	err = both.Wait()
+	return existing, slices.Contains(memory, id), err
 }
 
 // switchPoll is how often a switch that is away is looked at.

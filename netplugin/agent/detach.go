@@ -78,22 +78,6 @@ func (a *Agent) forget(ctx context.Context, id protocol.EndpointID) error {
 	return nil
 }
 
-// finishRemoval makes sure that netmaster knows of an earlier removal of an endpoint before it is created again: told
-// later, it would take the new one away. The caller holds the endpoint's lock.
-func (a *Agent) finishRemoval(ctx context.Context, id protocol.EndpointID) error {
-	removed, err := a.dp.Removed(ctx)
-	if err != nil {
-		return fmt.Errorf("attaching %s: reading what was removed: %w", id, err)
-	}
-	if !slices.Contains(removed, id) {
-		return nil
-	}
-	if err := a.tellRemoved(ctx, id); err != nil {
-		return a.asked("attaching "+id.String()+" again", err)
-	}
-	return nil
-}
-
 func (a *Agent) wakeReporter() {
 	select {
 	case a.tell <- struct{}{}:
