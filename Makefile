@@ -53,6 +53,7 @@ check: $(LINT) ## format, vet, linters, generated files up to date
 	@go vet ./...
 	@go mod tidy -diff
 	@$(LINT) run ./...
+	@echo "generated pages" && go test -count=1 -run 'TestDocs|TestDocument|TestExamplesDecode|TestNetctlReference' ./ofnet/pipeline ./test/protocol ./test/docs
 
 .PHONY: bench
 bench: deps build $(CNI_BIN) ## measure the budgets of docs/performance.md

@@ -32,8 +32,12 @@ const (
 // Components lists all of them, for messages.
 var Components = []Component{Netplugin, Netmaster, OVS, Store, Docker}
 
-// StopGrace is how long Stop waits after SIGTERM before it kills.
-const StopGrace = 5 * time.Second
+// StopGrace is how long Stop waits after SIGTERM before it kills. An engine gets dockerGrace: it gives each container
+// ten seconds of its own.
+const (
+	StopGrace   = 5 * time.Second
+	dockerGrace = 20 * time.Second
+)
 
 // switchNice is what the start script of Open vSwitch gives to its processes (ovs-ctl, --ovs-vswitchd-priority). The
 // userspace datapath needs it: on a busy machine the sockets it reads from hold a quarter of a second of traffic.
@@ -242,7 +246,11 @@ func (s *Sandbox) addUnderlayBridge(ctx context.Context, host int) error {
 
 // Stop ends a component cleanly; after StopGrace it is killed.
 func (s *Sandbox) Stop(component Component, host int) error {
-	return s.eachProcess(component, host, func(p process) error { return p.stop(StopGrace) })
+	grace := StopGrace
+	if component == Docker {
+		grace = dockerGrace
+	}
+	return s.eachProcess(component, host, func(p process) error { return p.stop(grace) })
 }
 
 // Kill ends a component with SIGKILL.

@@ -82,12 +82,12 @@ func wanted(only, id string) bool {
 }
 
 func line(r row, s summary) string {
-	if r.denominator == "" {
-		return fmt.Sprintf("%s\t%s\t-\t\t%.4g\t%s\t\t\t\treported", r.id, r.what, s.ours, r.unit)
-	}
 	bound, verdict := "-", "reported"
 	if r.budget != nil {
 		bound, verdict = r.budget.String(), r.budget.verdict(s)
+	}
+	if r.denominator == "" {
+		return fmt.Sprintf("%s\t%s\t-\t\t%.4g\t%s\t\t\t%s\t%s", r.id, r.what, s.ours, r.unit, bound, verdict)
 	}
 	return fmt.Sprintf("%s\t%s\t%s\t%.4g\t%.4g\t%s\t%.2f\t%.2f..%.2f\t%s\t%s",
 		r.id, r.what, r.denominator, s.denominator, s.ours, r.unit, s.ratio, s.low, s.high, bound, verdict)

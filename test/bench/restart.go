@@ -39,7 +39,7 @@ func lost(component sandbox.Component) func(context.Context, *bench) ([]pair, er
 			fmt.Fprintf(os.Stderr, "  %v\n", result)
 			total += result.Lost
 		}
-		return []pair{{ours: float64(total)}}, nil
+		return []pair{{denominator: 1, ours: float64(total)}}, nil
 	}
 }
 

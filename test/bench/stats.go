@@ -53,7 +53,7 @@ func medianInterval(n int) (low, high int) {
 	return low, n - 1 - low
 }
 
-// budget is a bound on a ratio.
+// budget is a bound on a ratio, or on a count that has no denominator.
 type budget struct {
 	bound   float64
 	atLeast bool // else at most

@@ -256,7 +256,7 @@ func TestDockerRestartPolicy(t *testing.T) {
 	c := startDocker(t, sandbox.Config{Hosts: 1})
 	c.ok("net", "create", "--subnet=10.1.2.0/24", "n")
 	c.dockerNetworks("n")
-	c.docker(1, "run", "-d", "--stop-signal=KILL", "--name=first", "--net=n", image, "sleep", "1000")
+	c.docker(1, "run", "-d", "--name=first", "--net=n", image, "sleep", "1000")
 	c.docker(1, "run", "-d", "--stop-signal=KILL", "--restart=always", "--name=back", "--net=n", image, "sleep", "1000")
 	address := func() string {
 		return c.docker(1, "inspect", "-f", "{{.NetworkSettings.Networks.n.IPAddress}} {{.State.Running}}", "back")

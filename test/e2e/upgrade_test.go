@@ -16,6 +16,10 @@ func buildPrevious(t *testing.T) string {
 	t.Helper()
 	source, binaries := t.TempDir(), t.TempDir()
 	script := `set -euo pipefail
+if ! git cat-file -e "$1^{commit}" 2>/dev/null; then
+  echo "commit $1 is not in this clone: the upgrade test needs the history (git fetch --unshallow)"
+  exit 1
+fi
 git archive "$1" | tar -x -C "$2"
 cd "$2"
 CGO_ENABLED=0 go build -o "$3/" ./cmd/...`

@@ -108,8 +108,12 @@ func (c Config) Answers(ctx context.Context) bool {
 }
 
 // Bury waits until the containerd of a daemon that was killed, which the kernel ends with it, is gone too: a new daemon
-// would take it for a living one. To be called between the end of one daemon and the start of the next.
+// would take it for a living one. To be called between the end of one daemon and the start of the next, which would
+// also mind the pid of one that was killed.
 func (c Config) Bury() error {
+	if err := os.Remove(filepath.Join(c.Dir, "run", "docker.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("docker engine: %w", err)
+	}
 	pidFile := filepath.Join(c.Dir, "exec", "containerd", "containerd.pid")
 	text, err := os.ReadFile(pidFile)
 	if errors.Is(err, os.ErrNotExist) {
