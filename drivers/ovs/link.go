@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,10 @@ type linkMaker struct {
 	owner string // starts the alias of every link we make
 	// noChecksum: the datapath needs complete checksums from containers.
 	noChecksum bool
-	unlinker   unlinker
+	// rtnl makes our changes of links one after the other. The kernel has one lock for all of them anyway, and who writes
+	// disable_ipv6 does not sleep until that is free but tries again and again.
+	rtnl     sync.Mutex
+	unlinker unlinker
 }
 
 // alias marks the host end as ours and tells people whose it is.
@@ -54,6 +58,8 @@ func (m *linkMaker) create(att *drivers.Attachment, ns *namespace) (host netlink
 	if att.NetNS != "" {
 		veth.PeerNamespace = netlink.NsFd(ns.file.Fd())
 	}
+	m.rtnl.Lock()
+	defer m.rtnl.Unlock()
 	if err := m.host.links.LinkAdd(veth); err != nil {
 		return nil, fmt.Errorf("making veth pair %s and %s: %w", att.HostLink, att.ContainerLink, err)
 	}
@@ -63,6 +69,8 @@ func (m *linkMaker) create(att *drivers.Attachment, ns *namespace) (host netlink
 // readyHost brings the host end up. The kernel of the host also gets the frames that a userspace datapath reads from
 // it, so it is told to answer none: no ARP, no IPv6, no unicast in broadcast frames.
 func (m *linkMaker) readyHost(att *drivers.Attachment, link netlink.Link) error {
+	m.rtnl.Lock()
+	defer m.rtnl.Unlock()
 	if err := m.host.setSysctl("ipv6", att.HostLink, "disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // without IPv6 in the kernel there is nothing to turn off
 	}
@@ -151,7 +159,7 @@ func (m *linkMaker) remove(hostLink string) error {
 	if link == nil || err != nil {
 		return err
 	}
-	return m.unlinker.remove(m.host, link)
+	return m.unlink(link)
 }
 
 // removeLeftOver is remove for a name that is to be used; it leaves alone what is not ours.
@@ -163,7 +171,15 @@ func (m *linkMaker) removeLeftOver(hostLink string) error {
 	if !m.ours(link) {
 		return fmt.Errorf("a link %s exists that Contiv did not make", hostLink)
 	}
-	return m.unlinker.remove(m.host, link)
+	return m.unlink(link)
+}
+
+func (m *linkMaker) unlink(link netlink.Link) error {
+	return m.unlinker.remove(link, func(batch []*removal) {
+		m.rtnl.Lock()
+		defer m.rtnl.Unlock()
+		removeLinks(m.host, batch)
+	})
 }
 
 // find answers a link of the host, nil if there is none.

@@ -14,7 +14,7 @@ import (
 // may be in it; the number spells "cont".
 const removalGroup = 0x636f6e74
 
-// unlinker removes links. The kernel takes some 15 ms for a removal, during which nothing else is done to links, by the
+// unlinker gathers removals of links. The kernel takes some 15 ms for a removal, during which nothing else is done to links, by the
 // switch neither; but it takes no longer for many in one request. So requests that come while one is under way wait for
 // it and then go together. The zero value is ready. Safe for concurrent use.
 type unlinker struct {
@@ -28,9 +28,9 @@ type removal struct {
 	done chan error
 }
 
-// remove deletes a link of a namespace, and with it its peer, and returns when it is gone. One that is gone already is no
-// error. All calls must be for the same namespace.
-func (u *unlinker) remove(ns *namespace, link netlink.Link) error {
+// remove has a link removed by a call of do, with others perhaps, and answers what do made of it. do is the same for all
+// and is not called twice at once.
+func (u *unlinker) remove(link netlink.Link, do func([]*removal)) error {
 	own := &removal{link, make(chan error, 1)}
 	u.mu.Lock()
 	u.waiting = append(u.waiting, own)
@@ -43,7 +43,7 @@ func (u *unlinker) remove(ns *namespace, link netlink.Link) error {
 		batch := u.waiting
 		u.waiting = nil
 		u.mu.Unlock()
-		removeLinks(ns, batch)
+		do(batch)
 		u.mu.Lock()
 	}
 	u.busy = false
@@ -51,6 +51,7 @@ func (u *unlinker) remove(ns *namespace, link netlink.Link) error {
 	return <-own.done
 }
 
+// removeLinks deletes links of a namespace, and with them their peers. One that is gone already is no error.
 func removeLinks(ns *namespace, batch []*removal) {
 	if len(batch) > 1 && removeTogether(ns, batch) == nil {
 		for _, r := range batch {

@@ -44,7 +44,7 @@ func TestUnlinkTogether(t *testing.T) {
 		}
 	}
 	for _, link := range all {
-		g.Go(func() error { return u.remove(ns, link) })
+		g.Go(func() error { return u.remove(link, func(batch []*removal) { removeLinks(ns, batch) }) })
 	}
 	if err := g.Wait(); err != nil {
 		t.Error(err)
