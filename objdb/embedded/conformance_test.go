@@ -36,7 +36,7 @@ func TestConformance(t *testing.T) {
 		return conformance.Harness{
 			Open: func(t *testing.T) objdb.Store {
 				t.Helper()
-				client, err := etcd.New(ctx, v3client.New(s.server), "")
+				client, err := etcd.New(ctx, v3client.New(s.server), watchOf(s.server), "")
 				must(t, err)
 				t.Cleanup(func() { must(t, client.Close()) })
 				return client

@@ -92,7 +92,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		server.HardStop()
 		return nil, fmt.Errorf("waiting for etcd: %w", err)
 	}
-	client, err := etcd.New(ctx, v3client.New(server), cfg.Root)
+	client, err := etcd.New(ctx, v3client.New(server), watchOf(server), cfg.Root)
 	if err != nil {
 		server.HardStop()
 		return nil, err

@@ -47,6 +47,7 @@ type Config struct {
 // Store implements objdb.Store.
 type Store struct {
 	client *clientv3.Client
+	source Source
 	root   string
 	id     string
 
@@ -76,19 +77,23 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening etcd at %s: %w", strings.Join(cfg.Endpoints, ","), err)
 	}
-	s, err := New(ctx, client, cfg.Root)
+	s, err := New(ctx, client, nil, cfg.Root)
 	if err != nil {
 		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(cfg.Endpoints, ","), err)
 	}
 	return s, nil
 }
 
-// New is Open for a client that exists already; the store owns it from now on, also when New fails.
-func New(ctx context.Context, client *clientv3.Client, root string) (*Store, error) {
+// New is Open for a client that exists already; the store owns it from now on, also when New fails. Watches go through
+// the source, nil for the client's own.
+func New(ctx context.Context, client *clientv3.Client, source Source, root string) (*Store, error) {
 	if root == "" {
 		root = objdb.DefaultRoot
 	}
-	s := &Store{client: client, root: root}
+	s := &Store{client: client, source: source, root: root}
+	if source == nil {
+		s.source = s.fromClient
+	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	var err error
 	for {

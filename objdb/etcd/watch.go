@@ -58,29 +58,41 @@ func (s *Store) follow(ctx context.Context, prefix string, after int64, push fun
 }
 
 // watchOnce runs one watch and returns the revision up to which everything was pushed.
+func (s *Store) watchOnce(ctx context.Context, prefix string, after int64, push func(objdb.Batch)) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := s.source(ctx, s.root+prefix, after, func(events []*clientv3.Event) {
+		batch := s.batch(events)
+		after = batch.Revision
+		push(batch)
+	})
+	return after, err
+}
+
+// Source watches the keys with a prefix and pushes what happened to them after a revision, whole revisions in order, at
+// least one event at a time, until the context ends or it cannot go on. objdb.ErrCompacted (wrapped): the revision is
+// not in the history, because that was compacted, or because it never was.
+type Source func(ctx context.Context, prefix string, after int64, push func([]*clientv3.Event)) error
+
+// fromClient is the Source of any etcd.
 //
 // The revision in the header of a response may be ahead of its events when a watcher catches up, so a batch has that
 // of its last event: etcd never puts the changes of one revision into two responses, and the client puts fragments
 // together.
-func (s *Store) watchOnce(ctx context.Context, prefix string, after int64, push func(objdb.Batch)) (int64, error) {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	for resp := range s.client.Watch(ctx, s.root+prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1),
+func (s *Store) fromClient(ctx context.Context, prefix string, after int64, push func([]*clientv3.Event)) error {
+	for resp := range s.client.Watch(clientv3.WithRequireLeader(ctx), prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1),
 		clientv3.WithFragment(), clientv3.WithCreatedNotify()) {
 		if err := resp.Err(); err != nil {
-			return after, classify(err)
+			return classify(err)
 		}
 		if resp.Created && resp.Header.Revision < after {
-			return after, fmt.Errorf("the store is only at revision %d: %w", resp.Header.Revision, objdb.ErrCompacted)
+			return fmt.Errorf("the store is only at revision %d: %w", resp.Header.Revision, objdb.ErrCompacted)
 		}
-		if len(resp.Events) == 0 {
-			continue
+		if len(resp.Events) > 0 {
+			push(resp.Events)
 		}
-		batch := s.batch(resp.Events)
-		after = batch.Revision
-		push(batch)
 	}
-	return after, objdb.ErrUnavailable
+	return objdb.ErrUnavailable
 }
 
 func (s *Store) batch(changes []*clientv3.Event) objdb.Batch {
