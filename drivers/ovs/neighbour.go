@@ -9,14 +9,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/sirupsen/logrus"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// neighbourRetry is the wait after an address could not be resolved: the switch's underlay may not be up yet.
-	neighbourRetry = time.Second
+	// neighbourRetry is the first wait after an address could not be resolved, for when the underlay comes up with the
+	// switch; neighbourRetryMax the longest.
+	neighbourRetry    = 50 * time.Millisecond
+	neighbourRetryMax = 2 * time.Second
 	// neighbourRefresh is how often all are resolved anew; the switch forgets those it did not use for 15 minutes.
 	neighbourRefresh = 5 * time.Minute
 	// discardPort is where the datagrams go that make the kernel ask for a neighbour (RFC 863).
@@ -85,22 +88,24 @@ func (n *neighbours) poke() {
 
 func (n *neighbours) run(ctx context.Context) {
 	defer close(n.done)
+	pause := &backoff.ExponentialBackOff{InitialInterval: neighbourRetry, Multiplier: 1.5, MaxInterval: neighbourRetryMax}
+	pause.Reset()
+	refresh := time.NewTicker(neighbourRefresh)
+	defer refresh.Stop()
 	for {
-		wait := neighbourRefresh
-		if !n.resolveDue() {
-			wait = neighbourRetry
+		var retry <-chan time.Time
+		if n.resolveDue() {
+			pause.Reset()
+		} else {
+			retry = time.After(pause.NextBackOff())
 		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		case <-n.wake:
-			timer.Stop()
-		case <-timer.C:
-			if wait == neighbourRefresh {
-				n.again()
-			}
+		case <-retry:
+		case <-refresh.C:
+			n.again()
 		}
 	}
 }
