@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,9 +24,9 @@ import (
 // also over processes.
 type Sandbox struct {
 	layout
-	mu     sync.Mutex
-	record record
-	client *http.Client
+	mu      sync.Mutex             // held by change
+	current atomic.Pointer[record] // as last read or written by this process; what it points to is never changed
+	client  *http.Client
 }
 
 // record is what a sandbox remembers on disk.
@@ -92,12 +94,16 @@ func create(config Config) (*Sandbox, error) {
 	if err := os.MkdirAll(l.dir(), 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of sandbox %q: %w", config.Name, err)
 	}
-	return s, s.save()
+	return s, l.save(*s.current.Load())
 }
 
 func newSandbox(l layout, rec record) *Sandbox {
-	return &Sandbox{layout: l, record: rec, client: &http.Client{Timeout: 5 * time.Second}}
+	s := &Sandbox{layout: l, client: &http.Client{Timeout: 5 * time.Second}}
+	s.current.Store(&rec)
+	return s
 }
+
+func (s *Sandbox) config() Config { return s.current.Load().Config }
 
 // Open finds a sandbox that Up made. An empty name means DefaultName. ErrNotRunning if there is none.
 func Open(name string) (*Sandbox, error) {
@@ -127,17 +133,17 @@ func readRecord(l layout) (record, error) {
 }
 
 // save writes the record as a whole or not at all.
-func (s *Sandbox) save() error {
-	data, err := json.MarshalIndent(s.record, "", "  ")
+func (l layout) save(rec record) error {
+	data, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encoding the record of sandbox %q: %w", s.name, err)
+		return fmt.Errorf("encoding the record of sandbox %q: %w", l.name, err)
 	}
-	temporary := s.recordFile() + ".new"
+	temporary := l.recordFile() + ".new"
 	if err := os.WriteFile(temporary, data, 0o644); err != nil {
-		return fmt.Errorf("writing the record of sandbox %q: %w", s.name, err)
+		return fmt.Errorf("writing the record of sandbox %q: %w", l.name, err)
 	}
-	if err := os.Rename(temporary, s.recordFile()); err != nil {
-		return fmt.Errorf("writing the record of sandbox %q: %w", s.name, err)
+	if err := os.Rename(temporary, l.recordFile()); err != nil {
+		return fmt.Errorf("writing the record of sandbox %q: %w", l.name, err)
 	}
 	return nil
 }
@@ -152,10 +158,13 @@ func (s *Sandbox) change(f func(*record) error) error {
 		return err
 	}
 	defer unlock()
-	if s.record, err = readRecord(s.layout); err != nil {
+	rec, err := readRecord(s.layout)
+	if err != nil {
 		return err
 	}
-	return errors.Join(f(&s.record), s.save())
+	err = f(&rec)
+	s.current.Store(&rec)
+	return errors.Join(err, s.save(rec))
 }
 
 // view is a copy of the newest record.
@@ -174,7 +183,7 @@ func lockFile(path string) (unlock func(), err error) {
 }
 
 func (s *Sandbox) build(ctx context.Context, progress io.Writer) error {
-	config := s.record.Config
+	config := s.config()
 	step := func(text string, args ...any) { fmt.Fprintf(progress, text+"\n", args...) }
 	step("building the fabric and %d hosts", config.Hosts)
 	if err := s.buildFabric(); err != nil {
@@ -202,12 +211,12 @@ func (s *Sandbox) build(ctx context.Context, progress io.Writer) error {
 
 // startControl starts the store, if it is a process of its own, and the netmasters.
 func (s *Sandbox) startControl(ctx context.Context) error {
-	if s.record.Config.Store == StoreEtcd {
+	if s.config().Store == StoreEtcd {
 		if err := s.Start(ctx, Store, 1); err != nil {
 			return err
 		}
 	}
-	for n := 1; n <= s.record.Config.Netmasters; n++ {
+	for n := 1; n <= s.config().Netmasters; n++ {
 		if err := s.Start(ctx, Netmaster, n); err != nil {
 			return err
 		}
@@ -217,7 +226,7 @@ func (s *Sandbox) startControl(ctx context.Context) error {
 
 func (s *Sandbox) startHost(ctx context.Context, host int) error {
 	for _, component := range []Component{OVS, Netplugin, Docker} {
-		if component == Docker && !s.record.Config.Docker {
+		if component == Docker && !s.config().Docker {
 			continue
 		}
 		if err := s.Start(ctx, component, host); err != nil {
@@ -280,7 +289,7 @@ func (s *Sandbox) URL() string { return s.netmasterURL(1) }
 func (s *Sandbox) Dir() string { return s.dir() }
 
 // Hosts is the number of hosts.
-func (s *Sandbox) Hosts() int { return s.record.Config.Hosts }
+func (s *Sandbox) Hosts() int { return s.config().Hosts }
 
 // UseBinaries takes the programs of another directory from now on: what is started later comes from there.
 func (s *Sandbox) UseBinaries(dir string) error {
@@ -295,21 +304,24 @@ func (s *Sandbox) NetNS(host int) string { return netnsPath(s.hostNetNS(host)) }
 
 // Environment are the variables under which netctl and the tools of a host work; host 0 means the root namespace.
 func (s *Sandbox) Environment(host int) []string {
-	env := []string{"NETMASTER=" + s.URL(), "CONTIV_SANDBOX=" + s.name}
+	path := os.Getenv("PATH")
+	if !strings.HasPrefix(path, s.config().BinDir+":") {
+		path = s.config().BinDir + ":" + path
+	}
+	env := []string{"NETMASTER=" + s.URL(), "CONTIV_SANDBOX=" + s.name, "PATH=" + path}
 	if host == 0 {
-		return append(env, "PATH="+s.record.Config.BinDir+":"+os.Getenv("PATH"))
+		return env
 	}
 	ovs := s.hostDir(host, "ovs")
 	return append(env,
-		"PATH="+s.record.Config.BinDir+":"+os.Getenv("PATH"),
 		"OVS_RUNDIR="+ovs, "OVS_LOGDIR="+ovs, "OVS_DBDIR="+ovs, "OVS_SYSCONFDIR="+ovs,
 		"CONTIV_CNI_SOCKET="+s.hostDir(host, "run", "contiv-cni.sock"),
 		"DOCKER_HOST="+s.Engine(host).Host())
 }
 
 func (s *Sandbox) checkHost(host int) error {
-	if host < 1 || host > s.record.Config.Hosts {
-		return fmt.Errorf("there is no host %d: the sandbox has hosts 1 to %d", host, s.record.Config.Hosts)
+	if host < 1 || host > s.config().Hosts {
+		return fmt.Errorf("there is no host %d: the sandbox has hosts 1 to %d", host, s.config().Hosts)
 	}
 	return nil
 }

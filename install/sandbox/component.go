@@ -53,7 +53,7 @@ func (c Component) processes() []Component {
 
 // check refuses what this sandbox does not have.
 func (s *Sandbox) check(component Component, host int) error {
-	config := s.record.Config
+	config := s.config()
 	if err := s.checkHost(host); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Sandbox) Start(ctx context.Context, component Component, host int) erro
 	if err := s.check(component, host); err != nil {
 		return err
 	}
-	if s.record.Config.Docker && (component == Netplugin || component == Docker) {
+	if s.config().Docker && (component == Netplugin || component == Docker) {
 		if err := s.startHolder(ctx, host); err != nil {
 			return err
 		}
@@ -127,6 +127,9 @@ func (s *Sandbox) startProcess(ctx context.Context, part Component, host int) er
 	if err == nil && started.alive() {
 		return nil
 	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("starting %s of host %d: %w", part, host, ctx.Err())
+	}
 	return fmt.Errorf("%s of host %d did not start; its log %s ends with:\n%s", part, host, s.logFile(name), s.logTail(name))
 }
 
@@ -137,14 +140,14 @@ func (s *Sandbox) commandOf(part Component, host int) (command, func() bool, err
 	switch part {
 	case ovsDatabase:
 		start.nice = switchNice
-		start.args = []string{"ovsdb-server", ovs + "/conf.db", "--remote=punix:" + ovs + "/db.sock", "--unixctl=" + ovs + "/ovsdb.ctl",
+		start.args = []string{"ovsdb-server", ovs + "/conf.db", "--remote=punix:" + ovs + "/db.sock",
 			"--pidfile=" + ovs + "/ovsdb-server.pid", "--no-chdir"}
 		return start, s.answersUnix(ovs + "/db.sock"), s.createDatabase(host)
 	case ovsSwitch:
 		start.nice = switchNice
-		start.args = []string{"ovs-vswitchd", "unix:" + ovs + "/db.sock", "--unixctl=" + ovs + "/ovs-vswitchd.ctl",
+		start.args = []string{"ovs-vswitchd", "unix:" + ovs + "/db.sock",
 			"--pidfile=" + ovs + "/ovs-vswitchd.pid", "--no-chdir", "-vconsole:warn"}
-		return start, s.answersUnix(ovs + "/ovs-vswitchd.ctl"), nil
+		return start, answersControl(ovs, "ovs-vswitchd"), nil
 	case Netmaster:
 		start.args = s.netmasterArgs(host)
 		return start, s.answersTCP(s.managementAddr(host).Addr().String() + ":9999"), nil
@@ -165,7 +168,7 @@ func (s *Sandbox) commandOf(part Component, host int) (command, func() bool, err
 }
 
 func (s *Sandbox) netmasterArgs(host int) []string {
-	config, addr := s.record.Config, s.managementAddr(host).Addr()
+	config, addr := s.config(), s.managementAddr(host).Addr()
 	args := []string{filepath.Join(config.BinDir, "netmaster"),
 		"--external-address", "0.0.0.0:9999", "--internal-address", fmt.Sprintf("%s:9999", addr),
 		"--rpc-address", fmt.Sprintf("%s:9001", addr), "--fwdmode", config.FwdMode,
@@ -177,7 +180,7 @@ func (s *Sandbox) netmasterArgs(host int) []string {
 }
 
 func (s *Sandbox) netpluginArgs(host int) []string {
-	config := s.record.Config
+	config := s.config()
 	var masters []string
 	for n := 1; n <= config.Netmasters; n++ {
 		masters = append(masters, fmt.Sprintf("%s:9001", s.managementAddr(n).Addr()))
@@ -314,6 +317,14 @@ func (s *Sandbox) eachProcess(component Component, host int, f func(process) err
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// answersControl tells whether a daemon of Open vSwitch serves its control socket, found as ovs-appctl finds it.
+func answersControl(dir, daemon string) func() bool {
+	return func() bool {
+		pid, err := os.ReadFile(filepath.Join(dir, daemon+".pid"))
+		return err == nil && answers("unix", filepath.Join(dir, daemon+"."+strings.TrimSpace(string(pid))+".ctl"))()
+	}
 }
 
 func (s *Sandbox) answersUnix(path string) func() bool { return answers("unix", path) }

@@ -27,6 +27,9 @@ func Down(ctx context.Context, name string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("%q is not the name of a sandbox", name)
 	}
+	if os.Geteuid() != 0 {
+		return errors.New("the sandbox removes network namespaces: run it as root")
+	}
 	l := layout{name: name}
 	rec, err := readRecord(l)
 	if err == nil {

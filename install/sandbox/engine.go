@@ -13,7 +13,7 @@ const dockerHolder Component = "docker-holder"
 
 // Engine is the Docker Engine of a host, to talk to (sandboxes with Config.Docker only).
 func (s *Sandbox) Engine(host int) engine.Config {
-	return engine.Config{Dir: s.hostDir(host, "docker"), NetNS: s.NetNS(host), LiveRestore: s.record.Config.LiveRestore}
+	return engine.Config{Dir: s.hostDir(host, "docker"), NetNS: s.NetNS(host), LiveRestore: s.config().LiveRestore}
 }
 
 // startHolder makes the mount namespace of an engine, with the directory in which netplugin puts its sockets.
@@ -45,17 +45,17 @@ func (s *Sandbox) dockerCommand(host int) (command, func() bool, error) {
 
 // stopEngines removes all containers and ends every process of the engines, also those in namespaces of their own.
 func (s *Sandbox) stopEngines(ctx context.Context) error {
-	if !s.record.Config.Docker {
+	if !s.config().Docker {
 		return nil
 	}
 	var errs []error
-	for host := 1; host <= s.record.Config.Hosts; host++ {
+	for host := 1; host <= s.config().Hosts; host++ {
 		if own := s.Engine(host); s.Running(Docker, host) && own.Answers(ctx) {
 			// Containers that cannot be removed in order are killed below.
 			_ = own.RemoveContainers(ctx)
 		}
 		errs = append(errs, s.Stop(Docker, host))
-		if holder := s.record.Processes[processName(dockerHolder, host)]; holder.alive() {
+		if holder := s.current.Load().Processes[processName(dockerHolder, host)]; holder.alive() {
 			errs = append(errs, engine.End(holder.PID))
 		}
 	}

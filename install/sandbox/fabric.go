@@ -96,7 +96,7 @@ func (s *Sandbox) Partition(sides ...[]int) error {
 		}
 	}
 	return inNetNS(s.fabricNetNS(), func() error {
-		for host := 1; host <= s.record.Config.Hosts; host++ {
+		for host := 1; host <= s.config().Hosts; host++ {
 			side := sideOf[host]
 			err := errors.Join(addBridge(managementBridge(side)), addBridge(underlayBridge(side)),
 				moveToBridge(managementPort(host), managementBridge(side)),

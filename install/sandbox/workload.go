@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	types "github.com/containernetworking/cni/pkg/types/100"
@@ -43,7 +44,11 @@ type WorkloadStatus struct {
 	Running   bool     `json:"running"` // its command, if it has one
 }
 
-const workloadInterface = "eth0"
+const (
+	workloadInterface = "eth0"
+	// attachTimeout is how long an attach or detach may take, as container runtimes limit it too.
+	attachTimeout = 30 * time.Second
+)
 
 // Run makes a namespace, attaches it to the network through the CNI plugin of its host, and starts the command in it.
 // On error nothing is left behind.
@@ -54,13 +59,18 @@ func (s *Sandbox) Run(ctx context.Context, w Workload) (WorkloadStatus, error) {
 	if !validName.MatchString(w.Name) {
 		return WorkloadStatus{}, fmt.Errorf("workload name %q: use up to 20 lower-case letters, digits and dashes", w.Name)
 	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, attachTimeout)
+		defer cancel()
+	}
 	started := workload{Workload: w}
 	err := s.claimWorkload(started)
 	if err != nil {
 		return WorkloadStatus{}, err
 	}
 	if err := s.runWorkload(ctx, &started); err != nil {
-		return WorkloadStatus{}, errors.Join(err, s.removeWorkload(context.WithoutCancel(ctx), started))
+		return WorkloadStatus{}, errors.Join(err, s.removeWorkload(started))
 	}
 	err = s.change(func(rec *record) error { rec.Workloads[w.Name] = started; return nil })
 	return s.status(started), err
@@ -138,7 +148,7 @@ func (s *Sandbox) cni(w Workload) (*libcni.CNIConfig, *libcni.NetworkConfigList,
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("reading the CNI configuration: %w", err)
 	}
-	cni := libcni.NewCNIConfigWithCacheDir([]string{s.record.Config.BinDir}, s.hostDir(w.Host, "cni"), nil)
+	cni := libcni.NewCNIConfigWithCacheDir([]string{s.config().BinDir}, s.hostDir(w.Host, "cni"), nil)
 	runtime := &libcni.RuntimeConf{
 		ContainerID: s.name + "-" + w.Name, NetNS: netnsPath(s.workloadNetNS(w.Name)), IfName: workloadInterface,
 		Args: [][2]string{{"IgnoreUnknown", "1"}, {"CONTIV_NAME", w.Name}},
@@ -147,7 +157,7 @@ func (s *Sandbox) cni(w Workload) (*libcni.CNIConfig, *libcni.NetworkConfigList,
 }
 
 // Remove ends a workload and detaches it. One that is not there is an error.
-func (s *Sandbox) Remove(ctx context.Context, name string) error {
+func (s *Sandbox) Remove(name string) error {
 	rec, err := s.view()
 	if err != nil {
 		return err
@@ -156,10 +166,13 @@ func (s *Sandbox) Remove(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("there is no workload %q: see \"contiv-sandbox ps\"", name)
 	}
-	return s.removeWorkload(ctx, w)
+	return s.removeWorkload(w)
 }
 
-func (s *Sandbox) removeWorkload(ctx context.Context, w workload) error {
+// removeWorkload has time of its own: it also clears up after a caller that gave up.
+func (s *Sandbox) removeWorkload(w workload) error {
+	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
+	defer cancel()
 	if w.Process != nil {
 		if err := w.Process.kill(); err != nil {
 			return err
@@ -236,7 +249,7 @@ func (s *Sandbox) inside(ctx context.Context, netns string, env, args []string) 
 	if len(args) == 0 {
 		return nil, errors.New("no command given")
 	}
-	path, err := lookPath(args[0], s.record.Config.BinDir)
+	path, err := lookPath(args[0], s.config().BinDir)
 	if err != nil {
 		return nil, err
 	}

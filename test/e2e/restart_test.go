@@ -118,7 +118,7 @@ func TestChangesWhileAway(t *testing.T) {
 			c.reaches(a, addr.String())
 
 			c.must(c.Kill(away, 1))
-			c.must(c.Remove(t.Context(), b))
+			c.must(c.Remove(b))
 			c.ok("net", "rm", "gone")
 			c.ok("group", "create", "n", "late")
 			late := c.run(sandbox.Workload{Name: "late", Host: 3, Group: "late"})
@@ -129,8 +129,8 @@ func TestChangesWhileAway(t *testing.T) {
 				return err == nil
 			})
 			c.isolated(a, addr.String())
-			c.must(c.Remove(t.Context(), a))
-			c.must(c.Remove(t.Context(), "late"))
+			c.must(c.Remove(a))
+			c.must(c.Remove("late"))
 			c.ok("group", "rm", "late")
 			c.ok("net", "rm", "n")
 		})
@@ -143,8 +143,8 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 	a, b, addr := pair(c)
 	c.must(c.Kill(sandbox.Netmaster, 1))
 	c.reaches(a, addr.String()) // agents keep what they have
-	c.must(c.Remove(t.Context(), a))
-	c.must(c.Remove(t.Context(), b))
+	c.must(c.Remove(a))
+	c.must(c.Remove(b))
 	if _, err := c.Run(t.Context(), sandbox.Workload{Name: "late", Host: 1, Network: "n"}); err == nil {
 		t.Error("attaching worked without netmaster")
 	}

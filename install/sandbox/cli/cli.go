@@ -28,6 +28,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case err == nil:
 		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "contiv-sandbox: interrupted; \"contiv-sandbox down\" removes what is left")
+		return 1
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return exit.ExitCode() // the command has said why
 	default:
@@ -37,12 +40,18 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:            "contiv-sandbox",
 		Usage:           "a whole Contiv cluster on this machine, in network namespaces",
 		Version:         version.Version,
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("unknown command %q; contiv-sandbox --help lists them", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
 		Flags: []cli.Flag{&cli.StringFlag{Name: "sandbox", EnvVars: []string{"CONTIV_SANDBOX"}, Value: "contiv",
 			Usage: "`NAME` of the sandbox, to have several"}},
 		Commands: []*cli.Command{
@@ -69,6 +78,27 @@ func newApp() *cli.App {
 			linkCommand(), partitionCommand(), healCommand(),
 		},
 	}
+	for _, command := range app.Commands {
+		refuseArguments(command)
+	}
+	return app
+}
+
+// refuseArguments has commands that take no words say so when they get some.
+func refuseArguments(command *cli.Command) {
+	for _, below := range command.Subcommands {
+		refuseArguments(below)
+	}
+	if command.ArgsUsage != "" || len(command.Subcommands) > 0 {
+		return
+	}
+	do := command.Action
+	command.Action = func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return fmt.Errorf("%s takes flags only, not %q; see contiv-sandbox %s --help", c.Command.Name, c.Args().First(), c.Command.Name)
+		}
+		return do(c)
+	}
 }
 
 func open(c *cli.Context) (*sandbox.Sandbox, error) { return sandbox.Open(c.String("sandbox")) }
@@ -89,6 +119,9 @@ func upCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			if c.IsSet("router") {
 				return &sandbox.NotYetError{What: "router " + c.String("router")}
+			}
+			if c.Int("hosts") < 1 || c.Int("netmasters") < 1 {
+				return errors.New("a cluster has at least one host and one netmaster")
 			}
 			begin := time.Now()
 			s, err := sandbox.Up(c.Context, sandbox.Config{
@@ -286,7 +319,7 @@ func removeCommand() *cli.Command {
 				return err
 			}
 			for _, name := range c.Args().Slice() {
-				if err := s.Remove(c.Context, name); err != nil {
+				if err := s.Remove(name); err != nil {
 					return err
 				}
 			}
