@@ -99,6 +99,13 @@ func (c Config) check() error {
 		return fmt.Errorf("fabric %q: use vxlan, vlan or bgp", c.Fabric)
 	case c.LiveRestore && !c.Docker:
 		return errors.New("live-restore is a choice for Docker Engines: add --docker")
+	}
+	return errors.Join(c.notYet(), c.missingBinary())
+}
+
+// notYet refuses what later versions will offer.
+func (c Config) notYet() error {
+	switch {
 	case c.Netmasters > 1:
 		return &NotYetError{fmt.Sprintf("%d netmasters", c.Netmasters)}
 	case c.FwdMode == "routing":
@@ -108,6 +115,10 @@ func (c Config) check() error {
 	case c.Fabric != "vxlan":
 		return &NotYetError{"fabric " + c.Fabric}
 	}
+	return nil
+}
+
+func (c Config) missingBinary() error {
 	for _, binary := range []string{"netmaster", "netplugin", "contivk8s"} {
 		if _, err := os.Stat(filepath.Join(c.BinDir, binary)); err != nil {
 			return fmt.Errorf("the sandbox needs %s: build it with \"make build\": %w", binary, err)
