@@ -275,6 +275,14 @@ func (d *daemon) run(ctx context.Context) error {
 		"version": version.Get().Version, "rest": d.listeners.external.Addr().String(), "agents": d.rpcAddress(), "store": d.store.ID(),
 	}).Info("netmaster is up")
 	group.Go(func() error { return d.election.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-d.ledger.SetBack():
+			return fmt.Errorf("%w; start netmaster again to go on with that", ledger.ErrSetBack)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	group.Go(func() error { return d.reign.run(ctx) })
 	group.Go(func() error { return objdb.Follow(ctx, d.store, rosterPrefix, d.roster) })
 	for _, registration := range d.reign.registrations {

@@ -190,6 +190,7 @@ func (l *Ledger) fly(f *flight) {
 		f.revision, err = l.store.Commit(l.ctx, txn)
 		switch {
 		case err == nil:
+			l.saw(f.revision)
 			f.arrivals = f.asArrivals()
 		case errors.Is(err, objdb.ErrTooLarge):
 			err = fmt.Errorf("nothing was written: %w", err)

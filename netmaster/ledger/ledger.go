@@ -18,11 +18,16 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/objdb"
 )
+
+// ErrSetBack says that the store is at an older revision than it was: somebody restored a backup under our feet. A
+// ledger cannot follow that; a new one can.
+var ErrSetBack = errors.New("the store was set back to an older state")
 
 // ErrNotLeader says that this netmaster does not lead, so it must not write.
 var ErrNotLeader = errors.New("not the leader")
@@ -39,6 +44,9 @@ type Ledger struct {
 	fresh *freshness // of the store's revision
 	// barriers are raised for flights of unknown outcome; flights that wait share one.
 	barriers *freshness
+	top      atomic.Int64  // the newest revision that the store is known to have had
+	setBack  chan struct{} // closed when it was found to have an older one
+	once     sync.Once     // to close it
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -68,14 +76,10 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 	l := &Ledger{
 		store: store, fence: fence, log: log, model: newModel(),
 		flights: make(map[string]*flight), byIndex: make(map[Index]map[string]*flight),
-		subscribers: make(map[int]func(*Model, Change)),
+		subscribers: make(map[int]func(*Model, Change)), setBack: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.fresh = newFreshness(func() (int64, error) {
-		ctx, cancel := context.WithTimeout(l.ctx, answerTime)
-		defer cancel()
-		return store.Revision(ctx)
-	})
+	l.fresh = newFreshness(l.ask)
 	l.barriers = newFreshness(l.raiseBarrier)
 	complete := make(chan struct{})
 	l.running.Add(1)
@@ -118,6 +122,32 @@ func (l *Ledger) ViewCached(read func(*Model)) {
 	defer l.mu.RUnlock()
 	read(l.model)
 }
+
+// ask reads the store's revision.
+func (l *Ledger) ask() (int64, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, answerTime)
+	defer cancel()
+	had := l.top.Load()
+	revision, err := l.store.Revision(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case revision < had:
+		l.once.Do(func() { close(l.setBack) })
+		return 0, fmt.Errorf("revision %d after %d: %w: %w", revision, had, objdb.ErrUnavailable, ErrSetBack)
+	}
+	l.saw(revision)
+	return revision, nil
+}
+
+// saw notes a revision that a transaction of the store had.
+func (l *Ledger) saw(revision int64) {
+	for had := l.top.Load(); revision > had && !l.top.CompareAndSwap(had, revision); had = l.top.Load() {
+	}
+}
+
+// SetBack is closed when the ledger came to ErrSetBack, from which it does not recover.
+func (l *Ledger) SetBack() <-chan struct{} { return l.setBack }
 
 // StoreID is the id of the store that the revisions belong to.
 func (l *Ledger) StoreID() string { return l.store.ID() }

@@ -28,7 +28,8 @@ type gated struct {
 	objdb.Store
 	commit   atomic.Pointer[func(do func() (int64, error)) (int64, error)]
 	revision atomic.Pointer[func()]
-	silent   atomic.Bool // Revision does not answer
+	silent   atomic.Bool  // Revision does not answer
+	lost     atomic.Int64 // so much older is the revision than it should be
 }
 
 func (g *gated) Commit(ctx context.Context, txn objdb.Txn) (int64, error) {
@@ -47,7 +48,8 @@ func (g *gated) Revision(ctx context.Context) (int64, error) {
 		<-ctx.Done()
 		return 0, fmt.Errorf("test: %w", objdb.ErrUnavailable)
 	}
-	return g.Store.Revision(ctx)
+	revision, err := g.Store.Revision(ctx)
+	return revision - g.lost.Load(), err
 }
 
 func (g *gated) onCommit(hook func(do func() (int64, error)) (int64, error)) {
@@ -226,6 +228,24 @@ func TestAway(t *testing.T) {
 	}
 	b.store.silent.Store(false)
 	waitUntil(t, func() bool { return b.View(t.Context(), nothing) == nil })
+}
+
+// TestSetBack: a store that is older than it was is noticed, and not mistaken for the one that was read.
+func TestSetBack(t *testing.T) {
+	b := newBed(t)
+	if _, err := b.Commit(t.Context(), func(tx *Tx) error { tx.Put(tenant("a")); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-b.SetBack():
+		t.Fatal("set back already")
+	default:
+	}
+	b.store.lost.Store(1)
+	if err := b.View(t.Context(), func(*Model) {}); !errors.Is(err, ErrSetBack) {
+		t.Errorf("%v", err)
+	}
+	<-b.SetBack()
 }
 
 func waitUntil(t *testing.T, is func() bool) {
