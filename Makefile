@@ -17,9 +17,12 @@ LINT_VERSION := v2.6.1
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)
 CNI_VERSION  := v1.9.1
 CNI_BIN      := $(CACHE)/cni-$(CNI_VERSION)
+CONSUL_VERSION := 1.20.6
+CONSUL_DIR     := $(CACHE)/consul-$(CONSUL_VERSION)
 
 export CGO_ENABLED ?= 0
 export CONTIV_CNI_BIN := $(CNI_BIN)
+export CONTIV_CONSUL ?= $(CONSUL_DIR)/consul
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +47,7 @@ demo-down: ## remove the demo's cluster and everything it made, also after a cra
 	@install/demo/demo-down.sh
 
 .PHONY: test
-test: deps build $(CNI_BIN) ## every test, unit to end-to-end (as root)
+test: deps build $(CNI_BIN) $(CONSUL_DIR) ## every test, unit to end-to-end (as root)
 	@install/test.sh
 
 .PHONY: check
@@ -58,6 +61,9 @@ check: $(LINT) ## format, vet, linters, generated files up to date
 .PHONY: bench
 bench: deps build $(CNI_BIN) ## measure the budgets of docs/performance.md
 	@go run ./test/bench
+
+.PHONY: consul
+consul: $(CONSUL_DIR) ## build the Consul agent that tests and the sandbox use (once, minutes)
 
 .PHONY: clean
 clean: ## remove what build made
@@ -73,3 +79,7 @@ $(LINT):
 $(CNI_BIN):
 	@mkdir -p $(CACHE)
 	@install/patiently.sh "building the reference CNI plugins $(CNI_VERSION) (once)" install/cni-plugins.sh $(CNI_VERSION) $@
+
+$(CONSUL_DIR):
+	@mkdir -p $(CACHE)
+	@install/patiently.sh "building Consul $(CONSUL_VERSION) (once, minutes)" nice -n 15 install/consul.sh v$(CONSUL_VERSION) $@

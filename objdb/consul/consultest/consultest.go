@@ -1,0 +1,155 @@
+// Package consultest runs a real Consul agent for tests: the one that "make consul" built, or that CONTIV_CONSUL names.
+package consultest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// built is where "make consul" puts it, below the home directory.
+const built = ".cache/contiv/consul-1.20.6/consul"
+
+// Server is a cluster of one, on loopback, with a data directory of its own. It ends with the test.
+type Server struct {
+	URL string
+
+	dir, config string
+	cmd         *exec.Cmd
+}
+
+// New starts a server and waits until it serves.
+func New(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{dir: tb.TempDir()}
+	s.configure(tb)
+	s.Start(tb)
+	tb.Cleanup(func() { s.Kill(tb) })
+	s.Await(tb)
+	return s
+}
+
+// FreeURL names a port of loopback that was free a moment ago.
+func FreeURL(tb testing.TB) string {
+	tb.Helper()
+	return fmt.Sprintf("http://127.0.0.1:%d", freePorts(tb, 1)[0])
+}
+
+// freePorts names ports of loopback that were free a moment ago: Consul cannot be handed listeners.
+func freePorts(tb testing.TB, n int) []int {
+	tb.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // of a TCP listener
+	}
+	return ports
+}
+
+func (s *Server) configure(tb testing.TB) {
+	tb.Helper()
+	ports := freePorts(tb, 4)
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	config := map[string]any{
+		"server": true, "bootstrap": true, "node_name": "m", "datacenter": "dc1", "log_level": "warn",
+		"data_dir": filepath.Join(s.dir, "data"), "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1",
+		"disable_update_check": true, "connect": map[string]any{"enabled": false}, "raft_protocol": 3,
+		"ports": map[string]int{
+			"http": ports[0], "server": ports[1], "serf_lan": ports[2], "serf_wan": -1,
+			"dns": -1, "grpc": -1, "grpc_tls": -1, "https": -1,
+		},
+		"performance": map[string]any{"raft_multiplier": 1},
+	}
+	text, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.config = filepath.Join(s.dir, "consul.json")
+	if err := os.WriteFile(s.config, text, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func binary(tb testing.TB) string {
+	tb.Helper()
+	if path := os.Getenv("CONTIV_CONSUL"); path != "" {
+		return path
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(home, built)
+}
+
+// Start starts the process, again after Kill with the data it had. It does not wait.
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	s.cmd = exec.Command(binary(tb), "agent", "-config-file", s.config) //nolint:gosec // the path is the developer's
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		tb.Fatalf("starting Consul (\"make consul\" builds it): %v", err)
+	}
+}
+
+// Kill ends the process with SIGKILL; one that has ended is no error.
+func (s *Server) Kill(tb testing.TB) {
+	tb.Helper()
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		tb.Error(err)
+	}
+	_ = s.cmd.Wait() // it was killed
+}
+
+// Await waits until the server has a leader, itself.
+func (s *Server) Await(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !s.serves(ctx, client) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			lines := strings.Split(string(log), "\n")
+			tb.Fatalf("Consul does not serve; the end of its log: %s", strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		}
+	}
+}
+
+// serves tells whether a linearizable read is answered.
+func (s *Server) serves(ctx context.Context, client *http.Client) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/kv/?keys&separator=/&consistent", nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK || response.StatusCode == http.StatusNotFound
+}
