@@ -49,37 +49,44 @@ func putter[T any, P object[T]](change Change[T]) func(context.Context, string, 
 	}
 }
 
-func (s *server) tenants() collection {
+// kind is what makes a collection of one type of object.
+type kind[T any] struct {
+	name, kind    string
+	change        Change[T]
+	all           func(*ledger.Model) []*T
+	find          func(*ledger.Model, string) *T // nil for an unknown key
+	show, inspect func(*ledger.Model, *T) any
+}
+
+func collectionOf[T any, P object[T]](k kind[T]) collection {
 	return collection{
-		name: "tenants", kind: "tenant",
-		list:    func(m *ledger.Model) []any { return each(m, m.Tenants(), tenant) },
-		one:     func(m *ledger.Model, key string) any { return known(m, m.Tenant(key), tenant) },
-		inspect: func(m *ledger.Model, key string) any { return known(m, m.Tenant(key), inspectTenant) },
-		put:     putter[state.Tenant](s.Changes.Tenants),
-		remove:  s.Changes.Tenants.Delete,
+		name: k.name, kind: k.kind,
+		list:    func(m *ledger.Model) []any { return each(m, k.all(m), k.show) },
+		one:     func(m *ledger.Model, key string) any { return known(m, k.find(m, key), k.show) },
+		inspect: func(m *ledger.Model, key string) any { return known(m, k.find(m, key), k.inspect) },
+		put:     putter[T, P](k.change),
+		remove:  k.change.Delete,
 	}
+}
+
+func (s *server) tenants() collection {
+	return collectionOf(kind[state.Tenant]{
+		"tenants", "tenant", s.Changes.Tenants, (*ledger.Model).Tenants, (*ledger.Model).Tenant, tenant, inspectTenant,
+	})
 }
 
 func (s *server) networks() collection {
-	return collection{
-		name: "networks", kind: "network",
-		list:    func(m *ledger.Model) []any { return each(m, m.Networks(""), network) },
-		one:     func(m *ledger.Model, key string) any { return known(m, m.Network(key), network) },
-		inspect: func(m *ledger.Model, key string) any { return known(m, m.Network(key), inspectNetwork) },
-		put:     putter[state.Network](s.Changes.Networks),
-		remove:  s.Changes.Networks.Delete,
-	}
+	all := func(m *ledger.Model) []*state.Network { return m.Networks("") }
+	return collectionOf(kind[state.Network]{
+		"networks", "network", s.Changes.Networks, all, (*ledger.Model).Network, network, inspectNetwork,
+	})
 }
 
 func (s *server) groups() collection {
-	return collection{
-		name: "endpointGroups", kind: "endpointGroup",
-		list:    func(m *ledger.Model) []any { return each(m, m.Groups(""), group) },
-		one:     func(m *ledger.Model, key string) any { return known(m, m.Group(key), group) },
-		inspect: func(m *ledger.Model, key string) any { return known(m, m.Group(key), inspectGroup) },
-		put:     putter[state.EndpointGroup](s.Changes.Groups),
-		remove:  s.Changes.Groups.Delete,
-	}
+	all := func(m *ledger.Model) []*state.EndpointGroup { return m.Groups("") }
+	return collectionOf(kind[state.EndpointGroup]{
+		"endpointGroups", "endpointGroup", s.Changes.Groups, all, (*ledger.Model).Group, group, inspectGroup,
+	})
 }
 
 func (s *server) globals() collection {
@@ -89,23 +96,16 @@ func (s *server) globals() collection {
 		}
 		return m.Global()
 	}
-	return collection{
-		name: "globals", kind: "global",
-		list: func(m *ledger.Model) []any {
-			if g := m.Global(); g != nil {
-				return []any{global(m, g)}
-			}
-			return []any{}
-		},
-		one: func(m *ledger.Model, key string) any { return known(m, find(m, key), global) },
-		inspect: func(m *ledger.Model, key string) any {
-			return known(m, find(m, key), func(m *ledger.Model, g *state.Global) any {
-				return client.Inspection[any, client.GlobalOper]{Config: global(m, g), Oper: globalOper(m, g, s.Mode)}
-			})
-		},
-		put:    putter[state.Global](s.Changes.Globals),
-		remove: s.Changes.Globals.Delete,
+	all := func(m *ledger.Model) []*state.Global {
+		if g := m.Global(); g != nil {
+			return []*state.Global{g}
+		}
+		return nil
 	}
+	inspect := func(m *ledger.Model, g *state.Global) any {
+		return client.Inspection[any, client.GlobalOper]{Config: global(m, g), Oper: globalOper(m, g, s.Mode)}
+	}
+	return collectionOf(kind[state.Global]{"globals", "global", s.Changes.Globals, all, find, global, inspect})
 }
 
 // known shows a record, nil if there is none.

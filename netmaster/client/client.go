@@ -69,9 +69,13 @@ func New(baseURL string, opts Options) (*Client, error) {
 	return &Client{
 		base:  strings.TrimRight(baseURL, "/"),
 		token: opts.Token,
-		http:  &http.Client{Transport: transport},
+		http:  &http.Client{Transport: transport, CheckRedirect: noRedirect},
 	}, nil
 }
+
+// noRedirect makes a redirection an answer like any other refusal: netmaster gives none, and the token and the method of
+// a request are not to be taken elsewhere.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Close drops idle connections. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

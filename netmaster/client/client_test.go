@@ -23,6 +23,7 @@ func canned(t *testing.T, status int, kind, body string) (*client.Client, *[]str
 		sent, _ := io.ReadAll(r.Body)
 		*asked = append(*asked, strings.TrimSpace(r.Method+" "+r.URL.EscapedPath()+" "+string(sent)))
 		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Location", "/elsewhere") // of a redirection
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
@@ -78,7 +79,11 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q %q: %#v", tc.kind, tc.body, err)
 		}
 	}
-	c, _ := canned(t, http.StatusOK, "application/json", "<html>")
+	c, asked := canned(t, http.StatusTemporaryRedirect, "text/plain", "elsewhere")
+	if err := c.Networks().Delete(t.Context(), "t:n"); client.StatusOf(err) != http.StatusTemporaryRedirect || len(*asked) != 1 {
+		t.Errorf("redirection: %v after %q", err, *asked)
+	}
+	c, _ = canned(t, http.StatusOK, "application/json", "<html>")
 	if _, err := c.Tenants().List(t.Context()); err == nil || client.StatusOf(err) != 0 {
 		t.Errorf("no JSON: %v", err)
 	}

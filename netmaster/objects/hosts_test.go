@@ -24,12 +24,12 @@ func (b *bed) four() (has []protocol.Attachment) {
 	return has
 }
 
-func (b *bed) hostRecord(name string) (record state.Host, revision int64) {
+func (b *bed) hostRecord() (record state.Host, revision int64) {
 	b.t.Helper()
 	b.view(func(m *ledger.Model) {
-		h := m.Host(name)
+		h := m.Host("h1")
 		if h == nil {
-			b.t.Fatalf("no host %q", name)
+			b.t.Fatal("no host")
 		}
 		record, revision = *h, m.RevisionOf(h.StoreKey())
 	})
@@ -40,7 +40,7 @@ func (b *bed) hostRecord(name string) (record state.Host, revision int64) {
 func TestRegisterAgain(t *testing.T) {
 	b := newBed(t)
 	b.host("h1")
-	first, written := b.hostRecord("h1")
+	first, written := b.hostRecord()
 	if !first.Registered.Equal(b.clock()) || !first.MTUSince.Equal(b.clock()) {
 		t.Errorf("%+v", first)
 	}
@@ -48,21 +48,21 @@ func TestRegisterAgain(t *testing.T) {
 	if r := b.host("h1"); r.Revision < written {
 		t.Errorf("%+v", r)
 	}
-	if again, revision := b.hostRecord("h1"); revision != written || !again.Registered.Equal(first.Registered) {
+	if again, revision := b.hostRecord(); revision != written || !again.Registered.Equal(first.Registered) {
 		t.Errorf("written again in %d: %+v", revision, again)
 	}
 	request := &protocol.RegisterRequest{Host: "h1", MTU: 1500, VTEP: netip.MustParseAddr("192.0.2.2")}
 	if _, err := b.RegisterHost(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	if h, _ := b.hostRecord("h1"); !h.Registered.Equal(b.clock()) || !h.MTUSince.Equal(first.MTUSince) || h.VTEP != request.VTEP {
+	if h, _ := b.hostRecord(); !h.Registered.Equal(b.clock()) || !h.MTUSince.Equal(first.MTUSince) || h.VTEP != request.VTEP {
 		t.Errorf("%+v", h)
 	}
 	request.MTU = 1400
 	if _, err := b.RegisterHost(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	if h, _ := b.hostRecord("h1"); !h.MTUSince.Equal(b.clock()) {
+	if h, _ := b.hostRecord(); !h.MTUSince.Equal(b.clock()) {
 		t.Errorf("%+v", h)
 	}
 }
@@ -202,7 +202,7 @@ func TestSilenceOfNetmaster(t *testing.T) {
 	b.sweep()
 	b.pass(silenceTime)
 	b.sweep()
-	if h, _ := b.hostRecord("h1"); h.SilentSince.IsZero() {
+	if h, _ := b.hostRecord(); h.SilentSince.IsZero() {
 		t.Errorf("%+v", h)
 	}
 	b.pass(2 * DefaultHostDeadAfter)
