@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -16,6 +17,7 @@ import (
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/normalise"
+	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/state"
 )
 
@@ -45,7 +47,23 @@ func (s *server) info(r *http.Request) (any, error) {
 	}
 	s.Reader.ViewCached(show)
 	out.NetpluginNodes = connectedAgents(agents)
+	out.Warnings = append(out.Warnings, heldOrphans(s.Changes.Orphans(""))...)
 	return out, nil
+}
+
+// heldOrphans tells which hosts have lost so much at once that nothing is released without an operator.
+func heldOrphans(orphans []objects.Orphan) (warnings []string) {
+	held := make(map[string]int)
+	for _, orphan := range orphans {
+		if orphan.Held {
+			held[orphan.ID.Host]++
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(held)) {
+		warnings = append(warnings, fmt.Sprintf("host %q no longer has %d of its endpoints, more than half; they are kept until "+
+			"DELETE /debug/epcleanup/tenant/TENANT/net/NETWORK releases them (/debug/ofnet lists them)", host, held[host]))
+	}
+	return warnings
 }
 
 // connectedAgents are the addresses of the agents that are attached to this netmaster.

@@ -159,6 +159,9 @@ func TestCleanup(t *testing.T) {
 	if body := r.must("GET", "/debug/ofnet", ""); !strings.Contains(body, `"orphans":[{"id":"here/blue-here/eth0"`) {
 		t.Errorf("debug: %s", body)
 	}
+	if info, err := r.api.Info(t.Context()); err != nil || len(info.Warnings) != 1 || !strings.Contains(info.Warnings[0], `"here" no longer has 2`) {
+		t.Errorf("info: %+v, %v", info, err)
+	}
 	if body := r.must("DELETE", base+"default/net/n1", ""); !strings.Contains(body, "here/default-here/eth0") {
 		t.Errorf("orphan: %s", body)
 	}
