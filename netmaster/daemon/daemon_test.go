@@ -222,6 +222,13 @@ func TestStoreGone(t *testing.T) {
 	if status, text := r.call(http.MethodPost, path, body); status != http.StatusServiceUnavailable || text == "" {
 		t.Errorf("write without the store: %d %s", status, text)
 	}
+	// Now that the store is known to be away, this is told soon.
+	for method, path := range map[string]string{http.MethodGet: "/api/v1/tenants/", http.MethodPost: path} {
+		began := time.Now()
+		if status, text := r.call(method, path, body); status != http.StatusServiceUnavailable || time.Since(began) > 2*time.Second {
+			t.Errorf("%s: %d %s after %v", method, status, text, time.Since(began))
+		}
+	}
 	r.must(http.MethodGet, "/version", "")
 	store.Start(t)
 	r.eventually(http.StatusOK, http.MethodPost, path, body)
