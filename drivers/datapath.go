@@ -44,6 +44,9 @@ type Datapath interface {
 	// are named in the result and are not an error; nothing wider than written is installed for them.
 	Apply(ctx context.Context, update Update) ([]protocol.NotRealised, error)
 
+	// Statistics are the counters of the ports of this host, sorted by ID. A port whose link is gone is left out.
+	Statistics(ctx context.Context) ([]protocol.EndpointCounters, error)
+
 	// Status tells, for inspect and for acknowledgements, what is wanted and what is realised. It does not block.
 	Status() Status
 

@@ -78,3 +78,28 @@ func TestPortTakenAwayUnseen(t *testing.T) {
 	h.startSwitch()
 	mustPing(t, a, b)
 }
+
+// TestStatistics: the counters are the container's, not the host end's.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", 1)
+	d := newDriver(t, h)
+	w := newWorld(h)
+	a, b := newContainer(t, h, "blue", 1), newContainer(t, h, "blue", 2)
+	w.add(&a.port)
+	w.add(&b.port)
+	apply(t, d, w.all())
+	attach(t, d, a)
+	attach(t, d, b)
+	mustPing(t, a, b)
+	run(t, "ip", "netns", "exec", a.ns, "ping", "-q", "-c", "1", "-s", "1000", b.ip())
+	run(t, "ip", "netns", "exec", a.ns, "bash", "-c", "for i in {1..50}; do echo -n x > /dev/udp/"+b.ip()+"/9; done || true")
+	counted, err := d.Statistics(t.Context())
+	if err != nil || len(counted) != 2 || counted[0].ID != a.port.ID || counted[1].ID != b.port.ID {
+		t.Fatalf("%+v, %v", counted, err)
+	}
+	from, to := counted[0], counted[1]
+	if from.TxPackets < 50 || to.RxPackets < 50 || from.TxBytes < 1000 || to.RxBytes < 1000 || from.RxBytes < 1000 {
+		t.Errorf("sender %+v, receiver %+v", from, to)
+	}
+}

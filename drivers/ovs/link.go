@@ -251,6 +251,21 @@ func (m *linkMaker) leftOvers(keep map[string]bool) ([]string, error) {
 	return names, nil
 }
 
+// counters are those of the links of the host, by name.
+func (m *linkMaker) counters() (map[string]netlink.LinkStatistics, error) {
+	links, err := m.host.links.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of links: %w", err)
+	}
+	out := make(map[string]netlink.LinkStatistics, len(links))
+	for _, link := range links {
+		if attrs := link.Attrs(); attrs.Statistics != nil {
+			out[attrs.Name] = *attrs.Statistics
+		}
+	}
+	return out, nil
+}
+
 func isNoLink(err error) bool {
 	var missing netlink.LinkNotFoundError
 	return errors.As(err, &missing)

@@ -353,6 +353,27 @@ func (d *Driver) Forget(ctx context.Context, ids ...protocol.EndpointID) error {
 	return d.db.SetNotes(ctx, nil, keys...)
 }
 
+// Statistics implements drivers.Datapath: the kernel counts what passes a link, whatever the switch does with it. What
+// the host end sends the container receives.
+func (d *Driver) Statistics(context.Context) ([]protocol.EndpointCounters, error) {
+	counted, err := d.links.counters()
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []protocol.EndpointCounters{}
+	for id, p := range d.ports {
+		if c, there := counted[p.attachment.HostLink]; there && !p.making {
+			list = append(list, protocol.EndpointCounters{
+				ID: id, RxPackets: c.TxPackets, RxBytes: c.TxBytes, TxPackets: c.RxPackets, TxBytes: c.RxBytes,
+			})
+		}
+	}
+	slices.SortFunc(list, func(a, b protocol.EndpointCounters) int { return compareIDs(a.ID, b.ID) })
+	return list, nil
+}
+
 func compareIDs(a, b protocol.EndpointID) int { return strings.Compare(a.String(), b.String()) }
 
 // step runs one step of PreparePort; tests make steps fail.

@@ -57,7 +57,8 @@ func startAgentOn(t *testing.T, m *mastertest.Master, s *testSwitch, mtu func() 
 	a, err := New(Config{
 		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: mtu, Catalog: true,
 		Masters: []string{m.Address()}, Datapath: s, Log: logrus.NewEntry(log),
-		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Switch: 100 * time.Millisecond, Retry: 20 * time.Millisecond},
+		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Switch: 100 * time.Millisecond,
+			Retry: 20 * time.Millisecond, Count: 20 * time.Millisecond},
 		SessionTiming: session.Timing{
 			Ping: 50 * time.Millisecond, Silence: time.Second, Retry: 5 * time.Millisecond, MaxRetry: 20 * time.Millisecond,
 			Reconnect: time.Millisecond,
@@ -290,6 +291,19 @@ func TestMTUIsReadAgain(t *testing.T) {
 	if first, last := told[0].MTU, told[len(told)-1].MTU; first != 1500 || last != 9000 {
 		t.Errorf("MTU told first %d, last %d", first, last)
 	}
+}
+
+func TestStatistics(t *testing.T) {
+	m := mastertest.New(t, nil)
+	a, _ := startAgent(t, m, newTestSwitch())
+	connected(t, a)
+	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "counters at netmaster", func() bool {
+		counted := m.Counted().Endpoints
+		return len(counted) == 1 && counted[0].ID == idOf("c1") && counted[0].RxPackets == 7
+	})
 }
 
 func TestCancelledAttach(t *testing.T) {

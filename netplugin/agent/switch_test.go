@@ -149,6 +149,16 @@ func (s *testSwitch) Status() drivers.Status {
 	return s.status
 }
 
+func (s *testSwitch) Statistics(context.Context) ([]protocol.EndpointCounters, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []protocol.EndpointCounters
+	for id := range s.ports {
+		list = append(list, protocol.EndpointCounters{ID: id, RxPackets: 7})
+	}
+	return list, nil
+}
+
 func (s *testSwitch) Close() error { return nil }
 
 // count is how many ports and memories of removed ones there are.

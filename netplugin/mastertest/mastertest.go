@@ -32,6 +32,7 @@ type Master struct {
 	next      netip.Addr
 	endpoints map[protocol.EndpointID]protocol.Record
 	settled   []protocol.SettleRequest
+	counted   protocol.Statistics
 	registers []protocol.RegisterRequest
 	// before, if set, is called before a method runs; an error is the answer. It is called without the lock.
 	before func(method string) error
@@ -103,7 +104,7 @@ func (m *Master) accept(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		stream := wire.NewStream(conn, wire.Options{Notify: func(string, json.RawMessage) error { return nil }})
+		stream := wire.NewStream(conn, wire.Options{Notify: m.notified})
 		m.mu.Lock()
 		if m.peers == nil {
 			_ = conn.Close()
@@ -124,9 +125,6 @@ func (f handlerFunc) Handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc
 }
 
 func (m *Master) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc2.Request) {
-	if r.Notif {
-		return
-	}
 	m.mu.Lock()
 	before := m.before
 	m.mu.Unlock()
@@ -146,6 +144,16 @@ func (m *Master) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc2.Re
 	if conn.Reply(ctx, r.ID, answer) == nil && after != nil {
 		after()
 	}
+}
+
+func (m *Master) notified(method string, params json.RawMessage) error {
+	if method != protocol.MethodStatistics {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counted = protocol.Statistics{}
+	return json.Unmarshal(params, &m.counted)
 }
 
 func (m *Master) answer(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (answer any, after func(), err error) {
@@ -326,4 +334,11 @@ func (m *Master) Settled() []protocol.SettleRequest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.settled)
+}
+
+// Counted are the newest statistics.
+func (m *Master) Counted() protocol.Statistics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counted
 }
