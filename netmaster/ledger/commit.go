@@ -95,11 +95,13 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 		if !leading {
 			return nil, 0, ErrNotLeader
 		}
-		// What earlier leaders wrote was written before this leadership began.
-		if err := l.waitFor(ctx, fence.Revision); err != nil {
-			return nil, 0, err
-		}
 		f, waits, revision, err := l.planOnce(fence, plan)
+		if errors.Is(err, errBehind) {
+			if err := l.waitFor(ctx, fence.Revision); err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
 		if len(waits) == 0 {
 			return f, revision, err
 		}
@@ -111,9 +113,15 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 	}
 }
 
+// errBehind says that the model lacks what earlier leaders wrote, all of it before this leadership began.
+var errBehind = errors.New("the model is behind")
+
 func (l *Ledger) planOnce(fence objdb.Compare, plan func(*Tx) error) (*flight, map[*flight]bool, int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.model.revision < fence.Revision {
+		return nil, nil, 0, errBehind
+	}
 	tx := newTx(l, fence.Revision)
 	err := plan(tx)
 	if len(tx.waits) > 0 {

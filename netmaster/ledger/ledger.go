@@ -154,6 +154,12 @@ func (l *Ledger) StoreID() string { return l.store.ID() }
 
 // waitFor waits until the model has the revision.
 func (l *Ledger) waitFor(ctx context.Context, revision int64) error {
+	l.mu.RLock()
+	there := l.model.revision >= revision
+	l.mu.RUnlock()
+	if there {
+		return nil
+	}
 	l.mu.Lock()
 	if l.model.revision >= revision {
 		l.mu.Unlock()
