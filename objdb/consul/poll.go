@@ -118,7 +118,7 @@ func (p *poller) await(ctx context.Context, revision int64) (*view, error) {
 
 func newBackoff() *backoff.ExponentialBackOff {
 	b := &backoff.ExponentialBackOff{
-		InitialInterval: 50 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.2, MaxInterval: time.Second,
+		InitialInterval: 50 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.2, MaxInterval: 250 * time.Millisecond,
 	}
 	b.Reset()
 	return b
