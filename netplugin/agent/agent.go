@@ -67,7 +67,7 @@ type Timing struct {
 	Settle  time.Duration // of it, for other hosts to know the endpoint; default 100 ms
 	Tell    time.Duration // for netmaster to hear of a removal, and for an undo; default 3 s
 	Retry   time.Duration // between attempts to tell of removals; default 5 s
-	Count   time.Duration // between statistics; default 15 s
+	Watch   time.Duration // between looks at what changes by itself; default 15 s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -81,7 +81,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Settle, 100 * time.Millisecond},
 		{&t.Tell, 3 * time.Second},
 		{&t.Retry, 5 * time.Second},
-		{&t.Count, 15 * time.Second},
+		{&t.Watch, 15 * time.Second},
 	} {
 		if *one.value == 0 {
 			*one.value = one.standard
@@ -149,7 +149,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.session.Run(ctx) })
 	group.Go(func() error { a.report(ctx); return nil })
-	group.Go(func() error { a.count(ctx); return nil })
+	group.Go(func() error { a.watch(ctx); return nil })
 	return group.Wait()
 }
 

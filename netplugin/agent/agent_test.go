@@ -58,7 +58,7 @@ func startAgentOn(t *testing.T, m *mastertest.Master, s *testSwitch, mtu func() 
 		Host: "host1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789, MTU: mtu, Catalog: true,
 		Masters: []string{m.Address()}, Datapath: s, Log: logrus.NewEntry(log),
 		Timing: Timing{Attach: 3 * time.Second, Connect: 200 * time.Millisecond, Switch: 100 * time.Millisecond,
-			Retry: 20 * time.Millisecond, Count: 20 * time.Millisecond},
+			Retry: 20 * time.Millisecond, Watch: 20 * time.Millisecond},
 		SessionTiming: session.Timing{
 			Ping: 50 * time.Millisecond, Silence: time.Second, Retry: 5 * time.Millisecond, MaxRetry: 20 * time.Millisecond,
 			Reconnect: time.Millisecond,
@@ -304,6 +304,23 @@ func TestStatistics(t *testing.T) {
 		counted := m.Counted().Endpoints
 		return len(counted) == 1 && counted[0].ID == idOf("c1") && counted[0].RxPackets == 7
 	})
+}
+
+// TestNotRealisedByItself: netmaster hears of what is no longer realised though nothing was asked for.
+func TestNotRealisedByItself(t *testing.T) {
+	m, s := mastertest.New(t, nil), newTestSwitch()
+	a, _ := startAgent(t, m, s)
+	connected(t, a)
+	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	broken := []protocol.NotRealised{{Kind: protocol.KindEndpoint, Key: idOf("c1").String(), Reason: "its port is gone"}}
+	for _, now := range [][]protocol.NotRealised{broken, nil} {
+		s.mu.Lock()
+		s.status.NotRealised = now
+		s.mu.Unlock()
+		eventually(t, "netmaster to hear of it", func() bool { return slices.Equal(m.Acked().NotRealised, now) })
+	}
 }
 
 func TestCancelledAttach(t *testing.T) {

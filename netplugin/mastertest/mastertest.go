@@ -33,6 +33,7 @@ type Master struct {
 	endpoints map[protocol.EndpointID]protocol.Record
 	settled   []protocol.SettleRequest
 	counted   protocol.Statistics
+	acked     protocol.Ack
 	registers []protocol.RegisterRequest
 	// before, if set, is called before a method runs; an error is the answer. It is called without the lock.
 	before func(method string) error
@@ -147,13 +148,17 @@ func (m *Master) handle(ctx context.Context, conn *jsonrpc2.Conn, r *jsonrpc2.Re
 }
 
 func (m *Master) notified(method string, params json.RawMessage) error {
-	if method != protocol.MethodStatistics {
-		return nil
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counted = protocol.Statistics{}
-	return json.Unmarshal(params, &m.counted)
+	switch method {
+	case protocol.MethodStatistics:
+		m.counted = protocol.Statistics{}
+		return json.Unmarshal(params, &m.counted)
+	case protocol.MethodAck:
+		m.acked = protocol.Ack{}
+		return json.Unmarshal(params, &m.acked)
+	}
+	return nil
 }
 
 func (m *Master) answer(conn *jsonrpc2.Conn, r *jsonrpc2.Request) (answer any, after func(), err error) {
@@ -341,4 +346,11 @@ func (m *Master) Counted() protocol.Statistics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counted
+}
+
+// Acked is the newest acknowledgement.
+func (m *Master) Acked() protocol.Ack {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.acked
 }

@@ -264,6 +264,15 @@ func (s *Session) WaitFor(ctx context.Context, revision int64) error {
 	}
 }
 
+// Acknowledge tells netmaster anew what is realised, after the agent was asked once more: for when that changed by
+// itself.
+func (s *Session) Acknowledge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ackDue = true
+	s.wakeApply()
+}
+
 // Refresh asks to register again, as after a change of what Describe answers. The present session is closed.
 func (s *Session) Refresh() {
 	select {
