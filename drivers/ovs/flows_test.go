@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -377,6 +378,10 @@ func TestDatabaseRestart(t *testing.T) {
 	}
 	if err := d.RemovePort(short, a.port.ID); err == nil {
 		t.Error("a port was removed without a note of it")
+	}
+	began := time.Now()
+	if err := d.RemovePort(t.Context(), a.port.ID); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
+		t.Errorf("a patient caller was told after %v: %v", time.Since(began), err)
 	}
 	h.startDB()
 	attach(t, d, b)
