@@ -282,8 +282,18 @@ func (s *Sandbox) notReady(ctx context.Context) error {
 	return nil
 }
 
-// URL is where the first netmaster's REST API is reached from the root namespace and from every host.
-func (s *Sandbox) URL() string { return s.netmasterURL(1) }
+// URL is where the REST API of the first netmaster that runs is reached from the root namespace and from every host.
+func (s *Sandbox) URL() string {
+	for n := 1; n <= s.config().Netmasters; n++ {
+		if s.Running(Netmaster, n) {
+			return s.netmasterURL(n)
+		}
+	}
+	return s.netmasterURL(1)
+}
+
+// URLOf is the URL of one netmaster.
+func (s *Sandbox) URLOf(netmaster int) string { return s.netmasterURL(netmaster) }
 
 // Dir holds everything the sandbox keeps on disk, logs in Dir()/log.
 func (s *Sandbox) Dir() string { return s.dir() }

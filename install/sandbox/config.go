@@ -97,6 +97,8 @@ func (c Config) check() error {
 		return fmt.Errorf("store %q: use embedded, etcd or consul", c.Store)
 	case c.Fabric != "vxlan" && c.Fabric != "vlan" && c.Fabric != "bgp":
 		return fmt.Errorf("fabric %q: use vxlan, vlan or bgp", c.Fabric)
+	case c.Netmasters > 1 && c.Store == StoreEmbedded:
+		return errors.New("several netmasters need a store that they share: add --store etcd")
 	case c.LiveRestore && !c.Docker:
 		return errors.New("live-restore is a choice for Docker Engines: add --docker")
 	}
@@ -106,8 +108,6 @@ func (c Config) check() error {
 // notYet refuses what later versions will offer.
 func (c Config) notYet() error {
 	switch {
-	case c.Netmasters > 1:
-		return &NotYetError{fmt.Sprintf("%d netmasters", c.Netmasters)}
 	case c.FwdMode == "routing":
 		return &NotYetError{"forward mode routing"}
 	case c.Store == StoreConsul:
