@@ -22,6 +22,7 @@ import (
 const (
 	MaxValueBytes = 64 << 10
 	MaxTxnOps     = 64        // compares and operations are counted apart
+	MaxTxnSteps   = 125       // and together, see Txn.Steps
 	MaxTxnBytes   = 256 << 10 // keys and values of all operations of one transaction
 	DefaultRoot   = "/contiv.io/"
 )
@@ -96,6 +97,10 @@ func (t Txn) Check() error {
 		return fmt.Errorf("transaction of %d compares and %d writes, at most %d of each: %w",
 			len(t.If), len(t.Then), MaxTxnOps, ErrTooLarge)
 	}
+	if steps := t.Steps(); steps > MaxTxnSteps {
+		return fmt.Errorf("transaction of %d compares and %d writes takes %d steps, at most %d: %w",
+			len(t.If), len(t.Then), steps, MaxTxnSteps, ErrTooLarge)
+	}
 	total := 0
 	seen := make(map[string]bool, len(t.Then))
 	for _, op := range t.Then {
@@ -116,6 +121,28 @@ func (t Txn) Check() error {
 		return fmt.Errorf("transaction writes %d bytes, at most %d: %w", total, MaxTxnBytes, ErrTooLarge)
 	}
 	return nil
+}
+
+// Steps is what the transaction costs on the store that can do least at once (Consul: 128, some of them for the
+// driver): one for a write, three with a lease, and one for each compare unless its key is put without a lease.
+func (t Txn) Steps() int {
+	put := make(map[string]bool, len(t.Then))
+	steps := 0
+	for _, op := range t.Then {
+		steps++
+		if op.Lease != nil {
+			steps += 2
+		} else if !op.Delete {
+			put[op.Key] = true
+		}
+	}
+	for _, c := range t.If {
+		if !put[c.Key] {
+			steps++
+		}
+		delete(put, c.Key) // of two compares of one key the second is one more
+	}
+	return steps
 }
 
 // Keys that drivers keep for themselves. They are below the root like any other, but List and Watch do not show them

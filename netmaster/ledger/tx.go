@@ -147,9 +147,9 @@ func (tx *Tx) write(key string, next state.Record) {
 }
 
 // Room is how many more writes and compares of new keys the transaction can take before it is refused as too large.
-// One compare is kept for the leadership record.
+// One compare is kept for the leadership record, and what is left of both stays below objdb.MaxTxnSteps.
 func (tx *Tx) Room() int {
-	return objdb.MaxTxnOps - 1 - max(len(tx.compares), len(tx.writes))
+	return objdb.MaxTxnSteps/2 - max(len(tx.compares), len(tx.writes))
 }
 
 // Find gives a record of the index that matches, nil if none does.

@@ -132,12 +132,28 @@ func testLimits(t *testing.T, h Harness) {
 	if _, err := s.Commit(ctx, objdb.Txn{If: compares, Then: most}); err != nil {
 		t.Errorf("largest transaction: %v", err)
 	}
+	var others []objdb.Compare
+	for i := range objdb.MaxTxnSteps - objdb.MaxTxnOps {
+		others = append(others, objdb.Absent(fmt.Sprint("other", i)))
+	}
+	if _, err := s.Commit(ctx, objdb.Txn{If: others, Then: most}); err != nil {
+		t.Errorf("transaction of the most steps: %v", err)
+	}
+	var deletes []objdb.Op
+	for _, c := range others {
+		deletes = append(deletes, objdb.Delete(c.Key))
+	}
+	deletes = append(deletes, most[:objdb.MaxTxnOps-len(deletes)]...)
+	if _, err := s.Commit(ctx, objdb.Txn{If: others, Then: deletes}); err != nil {
+		t.Errorf("deletes of the most steps: %v", err)
+	}
 	four := []objdb.Op{put("a", largest), put("b", largest), put("c", largest), put("d", largest)}
 	refused := map[string]objdb.Txn{
 		"value too large":    {Then: []objdb.Op{put("a", largest+"v")}},
 		"too many writes":    {Then: append(most, put("one-more", ""))},
 		"too many compares":  {If: append(compares, objdb.Absent("one-more")), Then: []objdb.Op{put("x", "")}},
 		"too much in values": {Then: four},
+		"too many steps":     {If: append(others, objdb.Absent("one-more")), Then: most},
 	}
 	for name, txn := range refused {
 		_, err := s.Commit(ctx, txn)
