@@ -61,8 +61,9 @@ func (v *view) base() *unit {
 	if v.TunnelPort != 0 {
 		add(tableInput, 100, of.NewMatch(of.InPort(v.TunnelPort)), of.Do(regSrcClass.Load(classVTEP)), tableTenant)
 	}
-	add(tableSpoof, 120, icmp6(routerAdvertisement), nothing, 0)
-	add(tableSpoof, 120, icmp6(redirect), nothing, 0)
+	// Nobody but a router may say these, and there is none: not from a local endpoint, not through the tunnel.
+	add(tableARPND, 130, icmp6(routerAdvertisement), nothing, 0)
+	add(tableARPND, 130, icmp6(redirect), nothing, 0)
 	for _, m := range []of.Match{icmp6(neighbourSolicitation), icmp6(neighbourAdvert)} {
 		add(tableSpoof, 105, m, nothing, 0)
 		add(tableDstGroup, 200, m, nothing, tableMACDest)

@@ -108,7 +108,7 @@ func Tables() []Table {
 		{ID: tableInput, Name: "INPUT", Purpose: "sanity; class of the source by kind of port", Miss: tableTenant},
 		{ID: tableTenant, Name: "TENANT", Purpose: "port or VNI to tenant, network and source identity; unknown ports and VNIs end here"},
 		{ID: tableSpoof, Name: "SPOOF", Purpose: "a local endpoint sends only with its own MAC, IPv4 and IPv6 addresses, in ARP and ND messages too"},
-		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; splits unicast IP from the rest"},
+		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; drops what only a router may say; splits unicast IP from the rest"},
 		{ID: tableNDReply, Name: "ND_REPLY", Purpose: "second half of answering a neighbour solicitation"},
 		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent", Miss: tableQoS, Reserved: true},
 		{ID: tableQoS, Name: "QOS", Purpose: "DSCP by source", Miss: tablePreNAT, Reserved: true},

@@ -165,6 +165,11 @@ func na(ipSrc, target, tll string) string {
 	return fmt.Sprintf("in_port=5,dl_src=%s,dl_dst=%s,icmp6,ipv6_src=%s,ipv6_dst=fd00::3,icmpv6_type=136,icmpv6_code=0,nd_target=%s,nd_tll=%s,nw_ttl=255", macA, macB, ipSrc, target, tll)
 }
 
+// routerSays is a message of a router to all, in the name of a peer's endpoint.
+func routerSays(kind int) string {
+	return fmt.Sprintf("in_port=100,dl_src=%s,dl_dst=33:33:00:00:00:01,icmp6,ipv6_src=%s,ipv6_dst=ff02::1,icmpv6_type=%d,icmpv6_code=0,nw_ttl=255", macR, linkR, kind)
+}
+
 const (
 	everyone  = "ff:ff:ff:ff:ff:ff"
 	solicited = "33:33:ff:00:00:04"
@@ -253,6 +258,8 @@ func traceCases() []traceCase {
 		both("ND answer for another", na("fd00::2", "fd00::4", macA), ""),
 		both("ND answer with another's MAC", na("fd00::2", "fd00::2", macR), ""),
 		both("router advertisement", strings.Replace(na(linkA, "fd00::2", macA), "icmpv6_type=136,icmpv6_code=0,nd_target=fd00::2,nd_tll="+macA, "icmpv6_type=134,icmpv6_code=0", 1), ""),
+		both("router advertisement from peer", fromH2(routerSays(134)), ""),
+		both("redirect from peer", fromH2(routerSays(137)), ""),
 	}
 }
 
