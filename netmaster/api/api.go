@@ -116,6 +116,14 @@ const optionalSlash = "{slash:/?}"
 
 func (s *server) router() *mux.Router {
 	r := mux.NewRouter()
+	// What is asked most comes first: the router goes through them in order.
+	for _, c := range s.collections {
+		r.Handle("/api/v1/"+c.name+optionalSlash, s.handle(methods{get: s.list(c)}))
+		r.Handle("/api/v1/"+c.name+"/{key}"+optionalSlash, s.handle(methods{
+			get: s.one(c), put: s.leaderOnly(s.put(c)), post: s.leaderOnly(s.put(c)), remove: s.leaderOnly(s.remove(c)),
+		}))
+		r.Handle("/api/v1/inspect/"+c.name+"/{key}"+optionalSlash, s.handle(methods{get: s.inspect(c)}))
+	}
 	for _, route := range []struct {
 		path    string
 		methods methods
@@ -128,13 +136,6 @@ func (s *server) router() *mux.Router {
 		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.inspectEndpoint}},
 	} {
 		r.Handle(route.path+optionalSlash, s.handle(route.methods))
-	}
-	for _, c := range s.collections {
-		r.Handle("/api/v1/"+c.name+optionalSlash, s.handle(methods{get: s.list(c)}))
-		r.Handle("/api/v1/"+c.name+"/{key}"+optionalSlash, s.handle(methods{
-			get: s.one(c), put: s.leaderOnly(s.put(c)), post: s.leaderOnly(s.put(c)), remove: s.leaderOnly(s.remove(c)),
-		}))
-		r.Handle("/api/v1/inspect/"+c.name+"/{key}"+optionalSlash, s.handle(methods{get: s.inspect(c)}))
 	}
 	r.NotFoundHandler = s.handle(methods{any: s.unknownPath})
 	return r

@@ -62,10 +62,12 @@ func PrincipalOf(ctx context.Context) Principal { return requestOf(ctx).principa
 
 func requestIDOf(ctx context.Context) string { return requestOf(ctx).id() }
 
-// protect wraps everything: it names the request and who makes it, and survives panics.
+// protect wraps everything: it names the request and who makes it, limits its time, and survives panics.
 func (s *server) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{Anonymous, sync.OnceValue(uuid.NewString)}))
+		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+		defer cancel()
+		r = r.WithContext(context.WithValue(ctx, requestKey{}, request{Anonymous, sync.OnceValue(uuid.NewString)}))
 		defer func() {
 			switch cause := recover(); cause {
 			case nil:
@@ -132,9 +134,6 @@ func (s *server) handle(m methods) http.Handler {
 				fmt.Sprintf("%s does not take %s; allowed are %s", r.URL.Path, r.Method, m.allowed())})
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
-		defer cancel()
-		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		s.respond(w, r, make)
 	})

@@ -26,13 +26,13 @@ type Config struct {
 	// External is where REST is served, Internal where other netmasters reach it, RPC where agents do: host:port.
 	External, Internal, RPC string
 
-	// Etcd are the URLs of an external store; none: an embedded one in DataDir.
-	Etcd    []string
-	DataDir string
-	RunDir  string // holds the process id
+	// Etcd or Consul are the URLs of an external store; neither: an embedded one in DataDir.
+	Etcd, Consul []string
+	DataDir      string
+	RunDir       string // holds the process id
 
 	TLS      Certificates // of REST and of the agents' listener
-	StoreTLS Certificates // towards etcd with https URLs; default TLS
+	StoreTLS Certificates // towards a store with https URLs; default TLS
 
 	HostDeadAfter time.Duration // 0: never
 	AddressRest   time.Duration // 0: not at all
@@ -138,18 +138,17 @@ func isAny(host string) bool {
 }
 
 func (c *Config) checkStore() error {
-	for i, endpoint := range c.Etcd {
-		if rest, ok := strings.CutPrefix(endpoint, "etcd://"); ok {
-			endpoint = "http://" + rest
-		}
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" {
-			return badConfig("--etcd has %q; each store must be a URL such as http://10.0.0.1:2379, several separated by commas", endpoint)
-		}
-		c.Etcd[i] = strings.TrimRight(endpoint, "/")
+	if len(c.Etcd) > 0 && len(c.Consul) > 0 {
+		return badConfig("--etcd and --consul are both set; name one store")
 	}
-	if len(c.Etcd) == 0 && c.DataDir == "" {
-		return badConfig("--data-dir is empty; name a directory for the embedded store, or an external store with --etcd")
+	if err := checkEndpoints("etcd", "2379", c.Etcd); err != nil {
+		return err
+	}
+	if err := checkEndpoints("consul", "8500", c.Consul); err != nil {
+		return err
+	}
+	if !c.external() && c.DataDir == "" {
+		return badConfig("--data-dir is empty; name a directory for the embedded store, or an external store with --etcd or --consul")
 	}
 	var err error
 	if c.DataDir != "" {
@@ -218,4 +217,23 @@ func ownAddress() string {
 		}
 	}
 	return first
+}
+
+// external tells whether the store is somebody else's process, which other netmasters may share.
+func (c *Config) external() bool { return len(c.Etcd)+len(c.Consul) > 0 }
+
+// checkEndpoints brings the URLs of a store into their usual form. An old one has the store's name in place of http.
+func checkEndpoints(store, port string, endpoints []string) error {
+	for i, endpoint := range endpoints {
+		if rest, ok := strings.CutPrefix(endpoint, store+"://"); ok {
+			endpoint = "http://" + rest
+		}
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" {
+			return badConfig("--%s has %q; each store must be a URL such as http://10.0.0.1:%s, several separated by commas",
+				store, endpoint, port)
+		}
+		endpoints[i] = strings.TrimRight(endpoint, "/")
+	}
+	return nil
 }

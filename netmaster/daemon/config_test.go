@@ -68,6 +68,10 @@ func TestOldNamesAreAccepted(t *testing.T) {
 	if err != nil || len(cfg.Etcd) != 1 || cfg.Etcd[0] != "http://10.0.0.3:2379" {
 		t.Errorf("old store URL gives %q, %v", cfg.Etcd, err)
 	}
+	cfg, _, err = parse(t, "--cluster-store", "consul://10.0.0.3:8500")
+	if err != nil || len(cfg.Etcd) != 0 || len(cfg.Consul) != 1 || cfg.Consul[0] != "http://10.0.0.3:8500" {
+		t.Errorf("old URL of Consul gives %q, %v", cfg.Consul, err)
+	}
 }
 
 func TestBadConfigurationSaysWhatToDo(t *testing.T) {
@@ -75,9 +79,9 @@ func TestBadConfigurationSaysWhatToDo(t *testing.T) {
 		args string
 		says string
 	}{
-		{"--consul http://127.0.0.1:8500", "Consul is not available yet"},
-		{"--cluster-store consul://127.0.0.1:8500", "Consul is not available yet"},
 		{"--etcd http://a:1 --consul http://b:1", "name one store"},
+		{"--etcd http://a:1 --cluster-store consul://b:1", "name one store"},
+		{"--consul 10.0.0.1:8500", "must be a URL such as http://10.0.0.1:8500"},
 		{"--etcd 10.0.0.1:2379", "must be a URL such as"},
 		{"--etcd http://10.0.0.1", "must be a URL such as"},
 		{"--mode nomad", "one of docker, kubernetes"},

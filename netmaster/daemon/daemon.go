@@ -30,6 +30,7 @@ import (
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/consul"
 	"github.com/contiv/contiv/objdb/embedded"
 	"github.com/contiv/contiv/objdb/etcd"
 )
@@ -175,7 +176,7 @@ func portOf(listener net.Listener) int {
 
 // openStore opens the store of the configuration. One that does not answer is waited for: at boot it may come later.
 func (d *daemon) openStore(ctx context.Context) error {
-	if len(d.cfg.Etcd) == 0 {
+	if !d.cfg.external() {
 		store, err := embedded.Open(ctx, embedded.Config{Dir: d.cfg.DataDir, Log: d.log})
 		if unusable := (*fs.PathError)(nil); errors.As(err, &unusable) {
 			return badConfig("--data-dir: %v; name a directory that this user may write", err)
@@ -186,7 +187,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 		d.useStore(store)
 		return nil
 	}
-	secure, err := storeTLS(d.cfg.StoreTLS, d.cfg.Etcd)
+	secure, err := storeTLS(d.cfg.StoreTLS, append(d.cfg.Etcd, d.cfg.Consul...))
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	pause.MaxInterval = 2 * time.Second
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		store, err := etcd.Open(attempt, etcd.Config{Endpoints: d.cfg.Etcd, TLS: secure})
+		store, err := d.openExternal(attempt, secure)
 		cancel()
 		if err == nil {
 			d.useStore(store)
@@ -209,6 +210,13 @@ func (d *daemon) openStore(ctx context.Context) error {
 			return fmt.Errorf("the store does not answer: %w", err)
 		}
 	}
+}
+
+func (d *daemon) openExternal(ctx context.Context, secure *tls.Config) (objdb.Store, error) {
+	if len(d.cfg.Consul) > 0 {
+		return consul.Open(ctx, consul.Config{Endpoints: d.cfg.Consul, TLS: secure})
+	}
+	return etcd.Open(ctx, etcd.Config{Endpoints: d.cfg.Etcd, TLS: secure})
 }
 
 func (d *daemon) useStore(store objdb.Store) {
@@ -228,7 +236,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 			Holder: hostName(), Address: d.cfg.Internal, RPCAddress: d.rpcAddress(), Version: build.Version,
 		},
 		MayLead: d.mayLead,
-		Alone:   len(d.cfg.Etcd) == 0,
+		Alone:   !d.cfg.external(),
 	})
 	var err error
 	d.ledger, err = ledger.Open(ctx, d.store, d.election.Fence, d.log)

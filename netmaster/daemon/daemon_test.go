@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/consul/consultest"
 	"github.com/contiv/contiv/objdb/embedded"
 	"github.com/contiv/contiv/objdb/etcd"
 	"github.com/contiv/contiv/objdb/etcd/etcdtest"
@@ -176,10 +177,40 @@ func TestSeedsAreNeverOverwritten(t *testing.T) {
 	}
 }
 
-func TestFollowerReadsAndForwards(t *testing.T) {
-	store := etcdtest.New(t)
-	one, two := testConfig(t), testConfig(t)
-	one.Etcd, two.Etcd = []string{store.URL}, []string{store.URL}
+// external is a store that can be killed, and a configuration with it.
+type external struct {
+	config      func(t *testing.T) Config
+	kill, start func(testing.TB)
+}
+
+// onEach runs a test on each kind of external store.
+func onEach(t *testing.T, test func(t *testing.T, store external)) {
+	t.Helper()
+	t.Run("etcd", func(t *testing.T) {
+		server := etcdtest.New(t)
+		test(t, external{func(t *testing.T) Config {
+			t.Helper()
+			cfg := testConfig(t)
+			cfg.Etcd = []string{server.URL}
+			return cfg
+		}, server.Kill, server.Start})
+	})
+	t.Run("consul", func(t *testing.T) {
+		server := consultest.New(t)
+		test(t, external{func(t *testing.T) Config {
+			t.Helper()
+			cfg := testConfig(t)
+			cfg.Consul = []string{server.URL}
+			return cfg
+		}, server.Kill, server.Start})
+	})
+}
+
+func TestFollowerReadsAndForwards(t *testing.T) { onEach(t, testFollower) }
+
+func testFollower(t *testing.T, store external) {
+	t.Helper()
+	one, two := store.config(t), store.config(t)
 	leader := start(t, one)
 	leader.createTenant("first")
 	follower := start(t, two)
@@ -208,13 +239,13 @@ func TestFollowerReadsAndForwards(t *testing.T) {
 	}
 }
 
-func TestStoreGone(t *testing.T) {
-	store := etcdtest.New(t)
-	cfg := testConfig(t)
-	cfg.Etcd = []string{store.URL}
-	r := start(t, cfg)
+func TestStoreGone(t *testing.T) { onEach(t, testStoreGone) }
+
+func testStoreGone(t *testing.T, store external) {
+	t.Helper()
+	r := start(t, store.config(t))
 	r.createTenant("before")
-	store.Kill(t)
+	store.kill(t)
 	path, body := tenant("during")
 	if status, text := r.call(http.MethodGet, "/api/v1/tenants/", ""); status != http.StatusServiceUnavailable || text == "" {
 		t.Errorf("read without the store: %d %s", status, text)
@@ -230,7 +261,7 @@ func TestStoreGone(t *testing.T) {
 		}
 	}
 	r.must(http.MethodGet, "/version", "")
-	store.Start(t)
+	store.start(t)
 	r.eventually(http.StatusOK, http.MethodPost, path, body)
 	for _, name := range []string{"before", "during"} {
 		path, _ := tenant(name)

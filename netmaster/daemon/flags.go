@@ -136,10 +136,10 @@ func flags() []cli.Flag {
 	return []cli.Flag{
 		text(catStore, "data-dir", "DATA_DIR", "/var/lib/contiv", "directory of the embedded store, used when no other is named"),
 		text(catStore, "etcd,etcd-endpoints", "ETCD_ENDPOINTS", "", "comma list of etcd URLs, such as http://10.0.0.1:2379"),
-		text(catStore, "consul,consul-endpoints", "CONSUL_ENDPOINTS", "", "comma list of Consul URLs (not available yet)"),
-		text(catStore, "store-cert", "STORE_CERT", "", "file with the certificate shown to etcd (default: that of --tls-cert)"),
+		text(catStore, "consul,consul-endpoints", "CONSUL_ENDPOINTS", "", "comma list of Consul URLs, such as http://10.0.0.1:8500; its token comes from CONSUL_HTTP_TOKEN"),
+		text(catStore, "store-cert", "STORE_CERT", "", "file with the certificate shown to the store (default: that of --tls-cert)"),
 		text(catStore, "store-key", "STORE_KEY", "", "file with its key"),
-		text(catStore, "store-ca", "STORE_CA", "", "file with the authorities that etcd's certificate is checked against"),
+		text(catStore, "store-ca", "STORE_CA", "", "file with the authorities that the store's certificate is checked against"),
 
 		text(catAddress, "external-address,listen-url", "EXTERNAL_ADDRESS", "0.0.0.0:9999", "ADDRESS:PORT on which the REST API is served"),
 		text(catAddress, "internal-address,control-url", "INTERNAL_ADDRESS", "", "ADDRESS:PORT by which other netmasters reach this one's REST API (default: this machine's address with the external port)"),
@@ -163,7 +163,7 @@ func flags() []cli.Flag {
 
 		text(catOld, "netmode,network-mode", "NET_MODE", "", "every cluster has both vlan and vxlan networks"),
 		text(catOld, "name,plugin-name", "PLUGIN_NAME", "", "the agents name their docker plugins themselves"),
-		text(catOld, "cluster-store", "", "", "older name of --etcd, with a URL such as etcd://10.0.0.1:2379"),
+		text(catOld, "cluster-store", "", "", "older name of --etcd and --consul, with a URL such as etcd://10.0.0.1:2379 or consul://10.0.0.1:8500"),
 
 		text(catOther, "run-dir", "RUN_DIR", "/run/contiv", "directory for netmaster.pid"),
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this", Category: catOther},
@@ -177,19 +177,13 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		return Config{}, nil, badConfig("unexpected argument %q; settings begin with --", c.Args().First())
 	}
 	var warnings []string
-	etcd := list(c.String("etcd"))
-	if old := c.String("cluster-store"); old != "" {
+	etcd, consul := list(c.String("etcd")), list(c.String("consul"))
+	if old := c.String("cluster-store"); strings.HasPrefix(old, "consul://") {
+		warnings = append(warnings, "--cluster-store is an old name: use --consul")
+		consul = append(consul, list(old)...)
+	} else if old != "" {
 		warnings = append(warnings, "--cluster-store is an old name: use --etcd")
-		if strings.HasPrefix(old, "consul://") {
-			return Config{}, nil, errConsul()
-		}
 		etcd = append(etcd, list(old)...)
-	}
-	if c.String("consul") != "" {
-		if len(etcd) > 0 {
-			return Config{}, nil, badConfig("--etcd and --consul are both set; name one store")
-		}
-		return Config{}, nil, errConsul()
 	}
 	if mode := c.String("netmode"); mode != "" {
 		if mode != state.EncapVLAN && mode != state.EncapVXLAN {
@@ -206,7 +200,7 @@ func configOf(c *cli.Context) (Config, []string, error) {
 	cfg := Config{
 		Mode: c.String("mode"), ForwardMode: given(c, "fwdmode", state.ForwardBridge), Infra: given(c, "infra", "default"),
 		External: given(c, "external-address", "0.0.0.0:9999"), Internal: c.String("internal-address"),
-		RPC: given(c, "rpc-address", ":9001"), Etcd: etcd,
+		RPC: given(c, "rpc-address", ":9001"), Etcd: etcd, Consul: consul,
 		DataDir: given(c, "data-dir", "/var/lib/contiv"), RunDir: given(c, "run-dir", "/run/contiv"),
 		TLS:           Certificates{Cert: c.String("tls-cert"), Key: c.String("tls-key"), CA: c.String("tls-ca")},
 		StoreTLS:      Certificates{Cert: c.String("store-cert"), Key: c.String("store-key"), CA: c.String("store-ca")},
@@ -217,10 +211,6 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		cfg.Log.Syslog = given(c, "syslog-url", "udp://127.0.0.1:514")
 	}
 	return cfg, warnings, cfg.Validate()
-}
-
-func errConsul() error {
-	return badConfig("Consul is not available yet; use --etcd URL, or neither for the embedded store in --data-dir")
 }
 
 // given is a text flag, or its default when a script or environment sets it to nothing.

@@ -45,7 +45,7 @@ func forwardTransport(files Certificates) (*http.Transport, error) {
 	return transport, nil
 }
 
-// storeTLS is for etcd with https URLs, else nil. Without an authority of its own it trusts the system's.
+// storeTLS is for a store with https URLs, else nil. Without an authority of its own it trusts the system's.
 func storeTLS(files Certificates, endpoints []string) (*tls.Config, error) {
 	needed := false
 	for _, endpoint := range endpoints {

@@ -148,9 +148,34 @@ func (l *Ledger) begin(tx *Tx, fence objdb.Compare) *flight {
 			l.claim(key, record, f)
 		}
 	}
-	l.running.Add(1)
-	go l.fly(f)
+	select {
+	case l.takeOff <- f:
+	default:
+		l.running.Add(1)
+		go l.carry(f)
+	}
 	return f
+}
+
+// idleCarriers is how many goroutines wait for flights at most.
+const idleCarriers = 16
+
+// carry does a flight, and others that come soon enough: a goroutine that has grown its stack is worth keeping.
+func (l *Ledger) carry(f *flight) {
+	defer l.running.Done()
+	for {
+		l.fly(f)
+		if l.idle.Add(1) > idleCarriers {
+			l.idle.Add(-1)
+			return
+		}
+		select {
+		case f = <-l.takeOff:
+			l.idle.Add(-1)
+		case <-l.ctx.Done():
+			return
+		}
+	}
 }
 
 func (l *Ledger) claim(key string, record state.Record, f *flight) {
@@ -191,7 +216,6 @@ func (l *Ledger) unclaim(key string, record state.Record) {
 
 // fly writes the transaction and finds out what became of it.
 func (l *Ledger) fly(f *flight) {
-	defer l.running.Done()
 	txn, err := f.encode()
 	if err == nil {
 		f.encoded.Store(&txn)

@@ -51,6 +51,8 @@ type Ledger struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	takeOff chan *flight // to an idle carrier
+	idle    atomic.Int32 // carriers
 
 	mu          sync.RWMutex
 	model       *Model
@@ -76,7 +78,7 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 	l := &Ledger{
 		store: store, fence: fence, log: log, model: newModel(),
 		flights: make(map[string]*flight), byIndex: make(map[Index]map[string]*flight),
-		subscribers: make(map[int]func(*Model, Change)), setBack: make(chan struct{}),
+		subscribers: make(map[int]func(*Model, Change)), setBack: make(chan struct{}), takeOff: make(chan *flight),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.fresh = newFreshness(l.ask)
@@ -98,7 +100,9 @@ func Open(ctx context.Context, store objdb.Store, fence Fence, log *logrus.Entry
 
 // Close stops following. Writes under way end by themselves in the store; their callers are answered with an error.
 func (l *Ledger) Close() {
-	l.cancel()
+	l.mu.Lock()
+	l.cancel() // under the lock, after which no flight begins
+	l.mu.Unlock()
 	l.running.Wait()
 }
 
