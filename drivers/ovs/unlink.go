@@ -26,28 +26,35 @@ type unlinker struct {
 type removal struct {
 	link netlink.Link
 	done chan error
+	lead chan struct{} // told to take the next batch
 }
 
 // remove has a link removed by a call of do, with others perhaps, and answers what do made of it. do is the same for all
 // and is not called twice at once.
 func (u *unlinker) remove(link netlink.Link, do func([]*removal)) error {
-	own := &removal{link, make(chan error, 1)}
+	own := &removal{link, make(chan error, 1), make(chan struct{}, 1)}
 	u.mu.Lock()
 	u.waiting = append(u.waiting, own)
 	if u.busy {
 		u.mu.Unlock()
-		return <-own.done
-	}
-	u.busy = true
-	for len(u.waiting) > 0 {
-		batch := u.waiting
-		u.waiting = nil
-		u.mu.Unlock()
-		do(batch)
+		select {
+		case err := <-own.done:
+			return err
+		case <-own.lead:
+		}
 		u.mu.Lock()
 	}
-	u.busy = false
+	u.busy = true
+	batch := u.waiting
+	u.waiting = nil
 	u.mu.Unlock()
+
+	do(batch)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.busy = len(u.waiting) > 0; u.busy {
+		u.waiting[0].lead <- struct{}{}
+	}
 	return <-own.done
 }
 
