@@ -68,25 +68,38 @@ func prefer(pid, nice int) {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
 }
 
-// alive tells whether the process still runs; a zombie does not.
+// alive tells whether anything of the process still runs; a zombie does not.
 func (p process) alive() bool {
 	started, ok := startTime(p.PID)
 	return p.PID > 0 && ok && started == p.Started
 }
 
-// startTime reads when a process started; false if it is gone or a zombie.
+// startTime reads when a process started; false if it is gone.
 func startTime(pid int) (uint64, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false
 	}
+	return parseStat(string(data))
+}
+
+// parseStat reads the start of a process from its /proc/PID/stat; false for one that is only waited for. The first thread
+// of a killed process may be gone already while others still are there, and with them its files and sockets.
+func parseStat(stat string) (started uint64, there bool) {
 	// The second field is the command in parentheses and may hold anything.
-	_, rest, ok := strings.Cut(string(data), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+	end := strings.LastIndex(stat, ") ")
+	if end < 0 {
 		return 0, false
 	}
-	started, err := strconv.ParseUint(fields[19], 10, 64)
+	fields := strings.Fields(stat[end+2:])
+	if len(fields) < 20 {
+		return 0, false
+	}
+	threads, err := strconv.Atoi(fields[17])
+	if err != nil || (fields[0] == "Z" || fields[0] == "X") && threads <= 1 {
+		return 0, false
+	}
+	started, err = strconv.ParseUint(fields[19], 10, 64)
 	return started, err == nil
 }
 
