@@ -68,7 +68,7 @@ func TestOldNamesAreAccepted(t *testing.T) {
 	if err != nil || len(cfg.Etcd) != 1 || cfg.Etcd[0] != "http://10.0.0.3:2379" {
 		t.Errorf("old store URL gives %q, %v", cfg.Etcd, err)
 	}
-	cfg, _, err = parse(t, "--cluster-store", "consul://10.0.0.3:8500")
+	cfg, _, err = parse(t, "--cluster-store", "consul://10.0.0.3:8500", "--etcd", "")
 	if err != nil || len(cfg.Etcd) != 0 || len(cfg.Consul) != 1 || cfg.Consul[0] != "http://10.0.0.3:8500" {
 		t.Errorf("old URL of Consul gives %q, %v", cfg.Consul, err)
 	}
