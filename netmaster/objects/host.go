@@ -288,6 +288,5 @@ func (o *Objects) ReleaseHost(ctx context.Context, name string) (int64, error) {
 	defer o.mu.Unlock()
 	delete(o.orphans, name)
 	delete(o.silent, name)
-	delete(o.latest, name)
 	return revision, nil
 }
