@@ -59,6 +59,9 @@ func rangesOf(n *state.Network) []alloc.Range {
 	if subnet, err := state.ParseSubnet(n.Subnet); err == nil {
 		out = append(out, alloc.Addresses(subnet.First, subnet.Last))
 	}
+	if n.IPv6Subnet == "" {
+		return out
+	}
 	if subnet, err := state.ParseSubnet6(n.IPv6Subnet); err == nil {
 		out = append(out, alloc.Addresses(subnet.First, subnet.Last))
 	}
