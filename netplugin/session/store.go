@@ -14,7 +14,7 @@ import (
 // the answer's position without naming them, they are undone.
 //
 // Invariants: digests sums up held; changed holds what differs from what take answered last; unrealised is a subset
-// of held and has exactly its records without a body.
+// of held and has exactly its records without a body; guarded counts, for each network, those of them that guard it.
 type store struct {
 	position    protocol.Position
 	synced      bool // a snapshot was completed
@@ -23,6 +23,7 @@ type store struct {
 	provisional map[drivers.Ref]provisional
 	staged      map[drivers.Ref]incoming
 	unrealised  map[drivers.Ref]string // reasons
+	guarded     map[string]int         // network key -> records not understood that guard it
 	changed     map[drivers.Ref]struct{}
 	taken       bool // take answered once
 }
@@ -30,6 +31,7 @@ type store struct {
 type held struct {
 	revision int64
 	body     protocol.Body // nil: not understood, see unrealised
+	guards   []string      // networks that are closed while it is not understood; nil with a body
 }
 
 // incoming is a record as decoded from a message.
@@ -48,7 +50,7 @@ type provisional struct {
 func newStore() *store {
 	return &store{
 		held: map[drivers.Ref]held{}, provisional: map[drivers.Ref]provisional{}, unrealised: map[drivers.Ref]string{},
-		changed: map[drivers.Ref]struct{}{},
+		changed: map[drivers.Ref]struct{}{}, guarded: map[string]int{},
 	}
 }
 
@@ -63,7 +65,7 @@ func decodeRecords(records []protocol.Record) []incoming {
 		} else if body, err := record.Decode(); err == nil {
 			in.body = body
 		} else {
-			in.problem = err.Error()
+			in.problem, in.guards = err.Error(), record.Guards
 		}
 		out = append(out, in)
 	}
@@ -201,8 +203,10 @@ func (s *store) put(in incoming) {
 			return // a record's revision says what is in it
 		}
 		s.digests.Toggle(in.ref.Kind, in.ref.Key, old.revision)
+		s.guard(old.guards, -1)
 	}
 	s.digests.Toggle(in.ref.Kind, in.ref.Key, in.revision)
+	s.guard(in.guards, 1)
 	s.held[in.ref] = in.held
 	delete(s.unrealised, in.ref)
 	if in.body == nil {
@@ -218,24 +222,46 @@ func (s *store) drop(ref drivers.Ref) {
 		return
 	}
 	s.digests.Toggle(ref.Kind, ref.Key, h.revision)
+	s.guard(h.guards, -1)
 	delete(s.held, ref)
 	delete(s.unrealised, ref)
 	s.changed[ref] = struct{}{}
+}
+
+// guard closes or opens networks for a record that is not understood.
+func (s *store) guard(networks []string, by int) {
+	for _, key := range networks {
+		was := s.guarded[key]
+		if s.guarded[key] = was + by; s.guarded[key] == 0 {
+			delete(s.guarded, key)
+		}
+		if was == 0 || was+by == 0 {
+			s.changed[drivers.Ref{Kind: protocol.KindNetwork, Key: key}] = struct{}{}
+		}
+	}
+}
+
+// shown is a record as the agent may realise it: nil if it is not there, not understood, or a network that is guarded.
+func (s *store) shown(ref drivers.Ref) protocol.Body {
+	if ref.Kind == protocol.KindNetwork && s.guarded[ref.Key] > 0 {
+		return nil
+	}
+	return s.held[ref].body
 }
 
 // take answers what changed since it was last called; the first time all there is.
 func (s *store) take() drivers.Update {
 	update := drivers.Update{Position: s.position, Replace: !s.taken, Set: map[drivers.Ref]protocol.Body{}}
 	if !s.taken {
-		for ref, h := range s.held {
-			if h.body != nil {
-				update.Set[ref] = h.body
+		for ref := range s.held {
+			if body := s.shown(ref); body != nil {
+				update.Set[ref] = body
 			}
 		}
 	} else {
 		for ref := range s.changed {
-			if h := s.held[ref]; h.body != nil {
-				update.Set[ref] = h.body
+			if body := s.shown(ref); body != nil {
+				update.Set[ref] = body
 			} else {
 				update.Gone = append(update.Gone, ref)
 			}
@@ -251,6 +277,10 @@ func (s *store) notUnderstood() []protocol.NotRealised {
 	out := make([]protocol.NotRealised, 0, len(s.unrealised))
 	for ref, reason := range s.unrealised {
 		out = append(out, protocol.NotRealised{Kind: ref.Kind, Key: ref.Key, Reason: reason})
+	}
+	for key := range s.guarded {
+		out = append(out, protocol.NotRealised{Kind: protocol.KindNetwork, Key: key,
+			Reason: "closed on this host: a record that this version does not understand restricts its traffic"})
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -189,6 +190,50 @@ func TestRecordsNotUnderstood(t *testing.T) {
 	if n := s.notUnderstood(); len(n) != 1 || n[0].Key != "r" {
 		t.Errorf("not understood: %+v", n)
 	}
+}
+
+// TestGuards: a network is withdrawn while a record that is not understood guards it, however it comes and goes.
+func TestGuards(t *testing.T) {
+	network := func(revision int64) protocol.Record {
+		record, err := protocol.NewRecord("t:n", revision, &protocol.Network{Tenant: "t", Name: "n", ID: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return record
+	}
+	rule := func(key string, revision int64, guards ...string) protocol.Record {
+		return protocol.Record{Kind: "rule", Key: key, Revision: revision, Body: json.RawMessage(`{}`), Guards: guards}
+	}
+	gone := func(key string, revision int64) protocol.Record {
+		return protocol.Record{Kind: "rule", Key: key, Revision: revision}
+	}
+	s := newStore()
+	open := func(want bool, what string) {
+		t.Helper()
+		update := s.take()
+		ref := drivers.Ref{Kind: protocol.KindNetwork, Key: "t:n"}
+		if _, set := update.Set[ref]; set != want || !want && !update.Replace && !slices.Contains(update.Gone, ref) {
+			t.Errorf("%s: %+v", what, update)
+		}
+		if err := s.check(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	s.load(t, at(5), allBuckets(), network(1), rule("r", 2, "t:n"))
+	open(false, "a guarded network in the first state")
+	s.stream(6, rule("q", 6, "t:n", "t:other"), gone("r", 6))
+	if n := s.notUnderstood(); len(n) != 3 { // q and the two networks it guards
+		t.Errorf("not understood: %+v", n)
+	}
+	s.take()
+	s.stream(7, network(7))
+	open(false, "a guarded network that changed")
+	s.stream(8, gone("q", 8))
+	open(true, "the guard is gone")
+	s.stream(9, rule("r", 9, "t:n"))
+	open(false, "a guard came")
+	s.stream(10, rule("r", 10))
+	open(true, "the guard guards no more")
 }
 
 // TestUpdatesAddUp applies random messages and compares what the updates add up to with what is held.

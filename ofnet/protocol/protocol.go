@@ -24,8 +24,8 @@
 // # Versions
 //
 // Peers interwork across one minor version (Version). Unknown JSON members are ignored; an unknown record kind, or a
-// record whose body does not decode, is kept unrealised: the agent installs nothing wider because of it and names it
-// in Ack.NotRealised.
+// record whose body does not decode, is kept unrealised: the agent names it in Ack.NotRealised, and forwards nothing
+// for the networks that the record guards (Record.Guards).
 package protocol
 
 import (
@@ -284,4 +284,7 @@ type Record struct {
 	Key      string          `json:"key"`
 	Revision int64           `json:"revision"`
 	Body     json.RawMessage `json:"body,omitempty"`
+	// Guards are keys of network records for which a host that does not understand this record forwards nothing. A
+	// netmaster sets it on records that restrict traffic, so that an older host never lets more through.
+	Guards []string `json:"guards,omitempty"`
 }
