@@ -323,6 +323,23 @@ func TestNotRealisedByItself(t *testing.T) {
 	}
 }
 
+// TestStatusWithoutDatabase: a person who looks why nothing works sees what is known.
+func TestStatusWithoutDatabase(t *testing.T) {
+	m, s := mastertest.New(t, nil), newTestSwitch()
+	a, _ := startAgent(t, m, s)
+	connected(t, a)
+	if _, err := a.Attach(t.Context(), request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	if status := a.Status(t.Context()); len(status.Attachments) != 1 || status.Problem != "" {
+		t.Errorf("%+v", status)
+	}
+	defer s.failOn("list")()
+	if status := a.Status(t.Context()); !status.Session.Connected || !strings.Contains(status.Problem, "injected failure") {
+		t.Errorf("%+v", status)
+	}
+}
+
 func TestCancelledAttach(t *testing.T) {
 	m, s := mastertest.New(t, nil), newTestSwitch()
 	a, _ := startAgent(t, m, s)

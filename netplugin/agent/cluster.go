@@ -84,31 +84,45 @@ func (a *Agent) Host() string { return a.config.Host }
 
 // Status is what GET /inspect/driver shows.
 type Status struct {
-	Host        string                `json:"host"`
-	Session     session.Status        `json:"session"`
-	Datapath    drivers.Status        `json:"datapath"`
+	Host     string         `json:"host"`
+	Session  session.Status `json:"session"`
+	Datapath drivers.Status `json:"datapath"`
+	// Attachments and Removed (netmaster was not told yet) are what the switch remembers; Problem says why that cannot be
+	// read.
 	Attachments []protocol.Attachment `json:"attachments"`
-	Removed     []protocol.EndpointID `json:"removed"` // netmaster was not told yet
+	Removed     []protocol.EndpointID `json:"removed"`
+	Problem     string                `json:"problem,omitempty"`
 }
 
-// Status tells how the host stands.
-func (a *Agent) Status(ctx context.Context) (Status, error) {
-	ports, err := a.dp.Attachments(ctx)
-	if err != nil {
-		return Status{}, fmt.Errorf("reading the attachments of this host: %w", err)
-	}
-	removed, err := a.dp.Removed(ctx)
-	if err != nil {
-		return Status{}, fmt.Errorf("reading what was removed from this host: %w", err)
-	}
+// Status tells how the host stands, as far as that is known.
+func (a *Agent) Status(ctx context.Context) Status {
 	status := Status{
 		Host: a.config.Host, Session: a.session.Status(), Datapath: a.dp.Status(),
-		Attachments: make([]protocol.Attachment, 0, len(ports)), Removed: removed,
+		Attachments: []protocol.Attachment{}, Removed: []protocol.EndpointID{},
 	}
+	ports, removed, err := a.memory(ctx)
+	if err != nil {
+		status.Problem = err.Error()
+		return status
+	}
+	status.Removed = append(status.Removed, removed...)
 	for i := range ports {
 		status.Attachments = append(status.Attachments, announce(&ports[i].Port))
 	}
-	return status, nil
+	return status
+}
+
+// memory is what the switch remembers of this host.
+func (a *Agent) memory(ctx context.Context) ([]drivers.Attachment, []protocol.EndpointID, error) {
+	ports, err := a.dp.Attachments(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the attachments of this host: %w", err)
+	}
+	removed, err := a.dp.Removed(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading what was removed from this host: %w", err)
+	}
+	return ports, removed, nil
 }
 
 func bodies[B protocol.Body](a *Agent, kind protocol.Kind) []B {

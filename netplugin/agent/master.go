@@ -17,13 +17,9 @@ type side struct{ a *Agent }
 func (s side) Describe(ctx context.Context) (protocol.RegisterRequest, error) {
 	a := s.a
 	attached := a.beingAttached()
-	ports, err := a.dp.Attachments(ctx)
+	ports, removed, err := a.memory(ctx)
 	if err != nil {
-		return protocol.RegisterRequest{}, fmt.Errorf("reading the attachments of this host: %w", err)
-	}
-	removed, err := a.dp.Removed(ctx)
-	if err != nil {
-		return protocol.RegisterRequest{}, fmt.Errorf("reading what was removed from this host: %w", err)
+		return protocol.RegisterRequest{}, err
 	}
 	for i := range ports {
 		attached[ports[i].ID] = announce(&ports[i].Port)

@@ -19,7 +19,7 @@ import (
 
 // inspector is what the REST server needs of the agent.
 type inspector interface {
-	Status(ctx context.Context) (agent.Status, error)
+	Status(ctx context.Context) agent.Status
 	Ready(ctx context.Context) error
 	Attachments(ctx context.Context) ([]mgmtfn.Attachment, error)
 	Detach(ctx context.Context, containerID, ifName string) error
@@ -38,12 +38,7 @@ type inspection struct {
 func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /inspect/driver", func(w http.ResponseWriter, r *http.Request) {
-		status, err := host.Status(r.Context())
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		answer := inspection{Status: status}
+		answer := inspection{Status: host.Status(r.Context())}
 		if engine != nil {
 			seen := engine.Status()
 			answer.Docker = &seen

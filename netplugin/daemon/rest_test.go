@@ -20,10 +20,8 @@ type testHost struct {
 	notReady error
 }
 
-func (h *testHost) Status(context.Context) (agent.Status, error) {
-	return agent.Status{Host: "host1"}, nil
-}
-func (h *testHost) Ready(context.Context) error { return h.notReady }
+func (h *testHost) Status(context.Context) agent.Status { return agent.Status{Host: "host1"} }
+func (h *testHost) Ready(context.Context) error         { return h.notReady }
 func (h *testHost) Attachments(context.Context) ([]mgmtfn.Attachment, error) {
 	id := protocol.EndpointID{Host: "host1", ContainerID: "c1", IfName: "eth0"}
 	other := id
