@@ -617,3 +617,31 @@ func TestStorm(t *testing.T) {
 		return err == nil
 	})
 }
+
+// TestCallsWhileSessionsEnd: the agent survives a session that it ends while answers arrive.
+func TestCallsWhileSessionsEnd(t *testing.T) {
+	m := mastertest.New(t, nil)
+	a, _ := startAgent(t, m, newTestSwitch())
+	connected(t, a)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = a.session.DeleteEndpoint(ctx, idOf("nobody"))
+			}
+		})
+	}
+	for registered := 0; registered < 100 && ctx.Err() == nil; registered = len(m.Registrations()) {
+		changed := a.session.Changed()
+		a.session.Refresh()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	wg.Wait()
+	connected(t, a)
+}

@@ -35,7 +35,9 @@ type link struct {
 	once    sync.Once
 }
 
-func (l *link) close() { l.once.Do(func() { _ = l.conn.Close() }) }
+// close ends the connection by its stream: the library's reader then fails and ends the calls that wait. Were the
+// connection closed from here, the reader could answer a call at that moment whose channel was just closed, and panic.
+func (l *link) close() { l.once.Do(func() { _ = l.stream.Close() }) }
 
 // round tries every netmaster there is until one takes the registration.
 func (s *Session) round(ctx context.Context) (*link, error) {
