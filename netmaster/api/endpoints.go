@@ -111,7 +111,8 @@ func (s *server) cleanHost(r *http.Request) (any, error) {
 }
 
 // cleanEndpoints releases the endpoints of a network, of a group, or one, that are left over: orphaned ones, and those
-// of hosts whose agent is not connected. What a connected host has plugged in is not touched.
+// of hosts that have been silent for some time; with ?force=true also those of hosts that fell silent just now, whose
+// agent may only be restarting. What a connected host has plugged in is not touched.
 func (s *server) cleanEndpoints(r *http.Request) (any, error) {
 	vars := mux.Vars(r)
 	ids, err := s.leftOver(r, vars["tenant"], vars["category"], vars["id"])
@@ -130,6 +131,7 @@ func (s *server) cleanEndpoints(r *http.Request) (any, error) {
 func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]state.EndpointID, error) {
 	var found []*state.Endpoint
 	var known bool
+	justGone := make(map[string]bool) // hosts that were connected until recently
 	err := s.Reader.View(r.Context(), func(m *ledger.Model) {
 		key := state.ModelKey(tenant, name)
 		switch category {
@@ -140,6 +142,10 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 		case "ep":
 			found, known = exactly(m, tenant, name), true
 		}
+		for _, e := range found {
+			host := m.Host(e.Host)
+			justGone[e.Host] = host != nil && !host.Dead && host.SilentSince.IsZero()
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -147,10 +153,19 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 	if !known {
 		return nil, badRequest("category %q is unknown; allowed are net, group and ep", shorten(category))
 	}
-	isInUse := s.inUse()
+	connected, orphaned := s.connected(), s.orphaned()
 	plugged := len(found)
-	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool { return isInUse(e) })
+	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool { return connected[e.Host] && !orphaned[e.EndpointID] })
 	plugged -= len(found)
+	if r.URL.Query().Get("force") != "true" {
+		for _, e := range found {
+			if justGone[e.Host] && !orphaned[e.EndpointID] {
+				return nil, &statusError{http.StatusConflict, fmt.Sprintf(
+					"host %q was heard of less than a minute or so ago and may only be restarting its agent; nothing was released: "+
+						"try again later, or add ?force=true if it is gone for good", e.Host)}
+			}
+		}
+	}
 	if len(found) == 0 {
 		return nil, &statusError{http.StatusNotFound, fmt.Sprintf(
 			"no endpoint to release for %s %q in tenant %q; %d are plugged in on hosts that are connected: remove them there",
@@ -159,17 +174,22 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 	return idsOf(found), nil
 }
 
-// inUse tells which endpoints a connected host has plugged in.
-func (s *server) inUse() func(*state.Endpoint) bool {
+// connected are the hosts whose agent is connected.
+func (s *server) connected() map[string]bool {
 	connected := make(map[string]bool)
 	for _, host := range s.Agents.Hosts() {
 		connected[host.Host] = host.Connected
 	}
+	return connected
+}
+
+// orphaned are the endpoints that their host no longer lists.
+func (s *server) orphaned() map[state.EndpointID]bool {
 	orphaned := make(map[state.EndpointID]bool)
 	for _, orphan := range s.Changes.Orphans("") {
 		orphaned[orphan.ID] = true
 	}
-	return func(e *state.Endpoint) bool { return connected[e.Host] && !orphaned[e.EndpointID] }
+	return orphaned
 }
 
 // exactly finds the endpoints of a tenant that have the given id, in any of its forms, but no part of one.
