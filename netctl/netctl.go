@@ -31,7 +31,7 @@ const (
 )
 
 // commandTimeout bounds one command.
-const commandTimeout = 60 * time.Second
+const commandTimeout = 20 * time.Second
 
 // program is one run of netctl.
 type program struct {

@@ -112,6 +112,9 @@ func ParseSubnet(text string) (Subnet, error) {
 	return Subnet{prefix, part}, nil
 }
 
+// linkLocal6 are the addresses that every interface makes by itself (RFC 4291, 2.5.6).
+var linkLocal6 = netip.MustParsePrefix("fe80::/10")
+
 // ParseSubnet6 reads an IPv6 subnet such as "2001:db8::/64"; host bits are dropped. Prefix lengths are 16 to 127.
 func ParseSubnet6(text string) (Subnet, error) {
 	addr, bits, err := splitLength(text)
@@ -125,10 +128,10 @@ func ParseSubnet6(text string) (Subnet, error) {
 	if err != nil {
 		return Subnet{}, err
 	}
-	if from.IsMulticast() {
-		return Subnet{}, fmt.Errorf("%s is no address a container can have", from)
-	}
 	prefix := netip.PrefixFrom(from, bits).Masked()
+	if from.IsMulticast() || from.IsLoopback() || prefix.Overlaps(linkLocal6) {
+		return Subnet{}, fmt.Errorf("%s holds multicast, loopback or link-local addresses, which no network can give", prefix)
+	}
 	return Subnet{prefix, AddrRange{prefix.Addr(), lastAddr(prefix)}}, nil
 }
 

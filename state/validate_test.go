@@ -53,10 +53,12 @@ func TestParseSubnet6(t *testing.T) {
 		{text: ":/64", fails: "not an IPv6 address"},
 		{text: "/64", fails: "not an IPv6 address"},
 		{text: "fe80:/64", fails: "not an IPv6 address"},
+		{text: "fe80::/64", fails: "link-local"},
+		{text: "::1/64", fails: "loopback"},
 		{text: "fe80::1%eth0/64", fails: "not an IPv6 address"},
 		{text: "::ffff:10.0.0.0/104", fails: "not an IPv6 address"},
 		{text: "10.0.0.0/24", fails: "not an IPv6 address"},
-		{text: "ff02::/64", fails: "no address a container can have"},
+		{text: "ff02::/64", fails: "multicast"},
 	} {
 		got, err := ParseSubnet6(tc.text)
 		checkParsed(t, tc.text, got.Prefix.String(), got, err, tc.prefix, tc.claimed, tc.usable, tc.fails)
