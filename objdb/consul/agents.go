@@ -76,7 +76,9 @@ func (a *agents) ask(ctx context.Context, ask func(context.Context, *api.Client)
 		if err == nil || errors.Is(err, errRefused) || lasting(err) {
 			return classify(err)
 		}
-		a.current.CompareAndSwap(at, at+1)
+		if !errors.Is(ctx.Err(), context.Canceled) { // which is not the agent's fault
+			a.current.CompareAndSwap(at, at+1)
+		}
 		if !again(err) {
 			return classify(err)
 		}

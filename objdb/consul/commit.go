@@ -62,7 +62,7 @@ func (s *Store) send(ctx context.Context, txn objdb.Txn, held map[string]bool) (
 		return applied{}, err
 	}
 	now, log := s.now.take(), s.log.take()
-	steps.addRecord(s, newRecord(txn.Then), now, log)
+	steps.addRecord(s, newRecord(txn.Then, steps.markers), now, log)
 	done, err := s.apply(ctx, steps)
 	switch {
 	case err == nil:
@@ -73,8 +73,8 @@ func (s *Store) send(ctx context.Context, txn objdb.Txn, held map[string]bool) (
 		s.now.lose(now)
 		s.log.lose(log)
 	default:
-		s.now.give(now, now.holds)
-		s.log.give(log, log.holds)
+		s.now.back(now)
+		s.log.back(log)
 	}
 	return done, err
 }

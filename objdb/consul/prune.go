@@ -15,7 +15,7 @@ import (
 // others the oldest if there are many. It is no commit, and if somebody else does the same, one of them fails; then
 // the next store that is opened does it.
 func (s *Store) prune(ctx context.Context) error {
-	for prefix, keep := range map[string]int{nowPrefix: 4 * nowSlots, logPrefix: 4 * logSlots} {
+	for prefix, keep := range map[string]int{nowPrefix: 2 * nowSlots, logPrefix: 4 * logSlots} {
 		seen, err := s.list(ctx, prefix, 0)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package consul
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +25,9 @@ const (
 type record struct {
 	// Keys that the transaction wrote. A watcher reads them to know what has become of them.
 	Keys []string `json:"keys,omitempty"`
+	// Markers that the transaction left for its leases. One that is gone by the time the record is read tells that the
+	// lease has ended already.
+	Markers []string `json:"markers,omitempty"`
 	// All: too many keys to be named. Watchers list again.
 	All bool `json:"all,omitempty"`
 	// Forgets is the revision of the record whose place this one took: of what was up to then, nobody who reads the
@@ -32,12 +36,15 @@ type record struct {
 }
 
 // newRecord names the keys if there is room for them.
-func newRecord(ops []objdb.Op) record {
-	var r record
+func newRecord(ops []objdb.Op, markers []string) record {
+	r := record{Markers: markers}
 	size := 0
 	for _, op := range ops {
 		r.Keys = append(r.Keys, op.Key)
 		size += len(op.Key)
+	}
+	for _, marker := range markers {
+		size += len(marker)
 	}
 	if size > maxNames {
 		return record{All: true}
@@ -66,6 +73,7 @@ type trail struct {
 type change struct {
 	revision int64
 	keys     []string
+	markers  []string
 	ending   bool // noticed because a marker vanished, so that it came at the revision or before
 }
 
@@ -75,6 +83,11 @@ func (t trail) newest() int64 {
 		return 0
 	}
 	return t.changes[len(t.changes)-1].revision
+}
+
+func (t trail) has(marker string) bool {
+	_, ok := t.markers[marker]
+	return ok
 }
 
 // readTrail reads one ring of all clients, in any order. A record that cannot be read, or that forgets what comes
@@ -96,7 +109,7 @@ func readTrail(kvs []objdb.KV) trail {
 			t.forgotten = max(t.forgotten, r.Forgets)
 		}
 		if !isFloor(kv.Key) {
-			t.changes = append(t.changes, change{revision: kv.Revision, keys: r.Keys})
+			t.changes = append(t.changes, change{revision: kv.Revision, keys: r.Keys, markers: r.Markers})
 		}
 	}
 	t.forgotten = max(t.forgotten, t.cut)
@@ -113,9 +126,9 @@ type ring struct {
 	size   int
 
 	mu    sync.Mutex
-	named int // places that were ever made
-	lost  int // of these, those that are not used again
-	free  []place
+	named int     // places that were ever made
+	lost  int     // of these, those that are not used again
+	free  []place // the longest unused first
 }
 
 // place is a key for a record, and the revision of the record that it holds.
@@ -130,7 +143,7 @@ func newRing(prefix string, size int) *ring { return &ring{prefix: prefix, size:
 func (r *ring) take() place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.free) == 0 || r.named-r.lost < r.size {
+	if len(r.free) == 0 || r.free[0].holds != 0 && r.named-r.lost < r.size {
 		r.named++
 		return place{key: fmt.Sprintf("%s-%d", r.prefix, r.named)}
 	}
@@ -145,6 +158,13 @@ func (r *ring) give(p place, holds int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.free = append(r.free, p)
+}
+
+// back is give for a place that was not written.
+func (r *ring) back(p place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.free = slices.Insert(r.free, 0, p)
 }
 
 // lose is give for a place of which it is not known what it holds or will hold.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/hashicorp/consul/api"
 
@@ -18,6 +19,8 @@ type steps struct {
 	ops   api.TxnOps
 	roles []role
 	plain map[string]bool // keys that are put without a lease
+
+	markers []string // their keys
 }
 
 // role tells what it means when an operation fails.
@@ -83,7 +86,9 @@ func (s *Store) steps(txn objdb.Txn, held map[string]bool) (steps, error) {
 		}
 	}
 	for l, ops := range markers {
-		st.add(s.marker(l, ops), roleLease)
+		marker := s.marker(l, ops)
+		st.add(marker, roleLease)
+		st.markers = append(st.markers, strings.TrimPrefix(marker.KV.Key, s.root))
 	}
 	return st, nil
 }
@@ -91,7 +96,7 @@ func (s *Store) steps(txn objdb.Txn, held map[string]bool) (steps, error) {
 // marker names leased keys and vanishes with them. Its own key depends on theirs, so that transactions of other keys
 // do not overwrite it, and those of the same keys need no new one.
 func (s *Store) marker(l *lease, ops []objdb.Op) *api.TxnOp {
-	r := newRecord(ops)
+	r := newRecord(ops, nil)
 	hash := fnv.New64a()
 	for _, key := range r.Keys {
 		_, _ = hash.Write([]byte(key + "\x00")) // never fails

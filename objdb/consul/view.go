@@ -31,11 +31,17 @@ func newView(first trail, begin int64) *view {
 // misses tells whether the trail lacks records that the view has not seen.
 func (v *view) misses(t trail) bool { return t.forgotten > v.newest && t.newest() > v.newest }
 
+// vanished tells whether the newest record that the view has seen is not there any more, nor any that took its place.
+// No client does that: somebody restored an older store.
+func (v *view) vanished(t trail) bool {
+	return t.forgotten < v.newest && !slices.ContainsFunc(t.changes, func(c change) bool { return c.revision == v.newest })
+}
+
 // next takes in what a later look at the ring showed. Index is Consul's for that look: it is also raised by what
 // vanished from the ring.
 func (v *view) next(t trail, index int64) *view {
 	index = max(index, t.newest())
-	if t.newest() < v.newest {
+	if v.vanished(t) {
 		return &view{epoch: v.epoch + 1, floor: index, index: index, newest: t.newest(), markers: t.markers}
 	}
 	n := &view{
@@ -51,9 +57,12 @@ func (v *view) next(t trail, index int64) *view {
 			c.revision = n.index
 		}
 		fresh = append(fresh, c)
+		if slices.ContainsFunc(c.markers, func(marker string) bool { return !t.has(marker) }) {
+			fresh = append(fresh, change{revision: n.index, keys: c.keys, ending: true})
+		}
 	}
 	for marker, keys := range v.markers {
-		if _, ok := t.markers[marker]; !ok {
+		if !t.has(marker) {
 			fresh = append(fresh, change{revision: n.index, keys: keys, ending: true})
 		}
 	}

@@ -66,6 +66,7 @@ func (c *commits) check(t *testing.T, prefix string, believed []seen) {
 
 // believe follows a prefix from a list on until a revision.
 func believe(ctx context.Context, t *testing.T, s objdb.Store, prefix string, last *atomic.Int64) []seen {
+	t.Helper()
 	kvs, revision, err := s.List(ctx, prefix)
 	if err != nil {
 		t.Error(err)
@@ -230,6 +231,7 @@ func eventually(ctx context.Context, t *testing.T, what string, condition func()
 // TestKilledWhileWriting: Consul is killed again and again while clients write; what was acknowledged is there, and
 // watchers end up with what is there.
 func TestKilledWhileWriting(t *testing.T) {
+	t.Parallel()
 	server := consultest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -243,17 +245,25 @@ func TestKilledWhileWriting(t *testing.T) {
 	for writer := range acknowledged {
 		store := open(t, server, "")
 		writers.Go(func() {
-			for i := 1; !stop.Load(); i++ {
+			key := fmt.Sprint("w/", writer)
+			for revision, i := int64(0), 1; !stop.Load(); i++ {
 				short, cancel := context.WithTimeout(ctx, time.Second)
-				_, err := store.Commit(short, objdb.Txn{Then: []objdb.Op{objdb.Put(fmt.Sprint("w/", writer), fmt.Append(nil, i))}})
-				cancel()
+				done, err := store.Commit(short, objdb.Txn{
+					If:   []objdb.Compare{{Key: key, Revision: revision}}, // so that what timed out cannot be done late
+					Then: []objdb.Op{objdb.Put(key, fmt.Append(nil, i))},
+				})
 				switch {
 				case err == nil:
-					acknowledged[writer] = i
+					acknowledged[writer], revision = i, done
 					written.Add(1)
-				case !errors.Is(err, objdb.ErrUnavailable):
+				case errors.Is(err, objdb.ErrUnavailable), errors.Is(err, objdb.ErrConflict):
+					if kv, err := store.Get(short, key); err == nil {
+						revision = kv.Revision
+					}
+				default:
 					t.Error(err)
 				}
+				cancel()
 			}
 		})
 	}
@@ -282,6 +292,7 @@ func TestKilledWhileWriting(t *testing.T) {
 
 // TestManyNames: a transaction whose keys do not fit into a record makes watchers list again.
 func TestManyNames(t *testing.T) {
+	t.Parallel()
 	server := consultest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -26,17 +26,25 @@ type Server struct {
 
 	dir, config string
 	cmd         *exec.Cmd
+	client      *http.Client
 }
 
 // New starts a server and waits until it serves.
 func New(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{dir: tb.TempDir()}
-	s.configure(tb)
+	s := &Server{dir: tb.TempDir(), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	ports := freePorts(tb, 3)
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	s.configure(tb, basics(ports))
+	s.begin(tb)
+	return s
+}
+
+func (s *Server) begin(tb testing.TB) {
+	tb.Helper()
 	s.Start(tb)
 	tb.Cleanup(func() { s.Kill(tb) })
 	s.Await(tb)
-	return s
 }
 
 // FreeURL names a port of loopback that was free a moment ago.
@@ -60,20 +68,21 @@ func freePorts(tb testing.TB, n int) []int {
 	return ports
 }
 
-func (s *Server) configure(tb testing.TB) {
-	tb.Helper()
-	ports := freePorts(tb, 4)
-	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	config := map[string]any{
+// basics is the part of the configuration that every server has. The first port is that of http.
+func basics(ports []int) map[string]any {
+	return map[string]any{
 		"server": true, "bootstrap": true, "node_name": "m", "datacenter": "dc1", "log_level": "warn",
-		"data_dir": filepath.Join(s.dir, "data"), "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1",
-		"disable_update_check": true, "connect": map[string]any{"enabled": false}, "raft_protocol": 3,
+		"bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "disable_update_check": true,
+		"connect": map[string]any{"enabled": false}, "performance": map[string]any{"raft_multiplier": 1},
 		"ports": map[string]int{
-			"http": ports[0], "server": ports[1], "serf_lan": ports[2], "serf_wan": -1,
-			"dns": -1, "grpc": -1, "grpc_tls": -1, "https": -1,
+			"http": ports[0], "server": ports[1], "serf_lan": ports[2], "serf_wan": -1, "dns": -1, "grpc": -1, "grpc_tls": -1,
 		},
-		"performance": map[string]any{"raft_multiplier": 1},
 	}
+}
+
+func (s *Server) configure(tb testing.TB, config map[string]any) {
+	tb.Helper()
+	config["data_dir"] = filepath.Join(s.dir, "data")
 	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		tb.Fatal(err)
@@ -126,10 +135,9 @@ func (s *Server) Await(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !s.serves(ctx, client) {
+	for !s.serves(ctx) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -141,12 +149,12 @@ func (s *Server) Await(tb testing.TB) {
 }
 
 // serves tells whether a linearizable read is answered.
-func (s *Server) serves(ctx context.Context, client *http.Client) bool {
+func (s *Server) serves(ctx context.Context) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/kv/?keys&separator=/&consistent", nil)
 	if err != nil {
 		return false
 	}
-	response, err := client.Do(request)
+	response, err := s.client.Do(request)
 	if err != nil {
 		return false
 	}
