@@ -30,7 +30,7 @@ const (
 
 // connect makes a client from the global flags and, unless anonymous, the token of an earlier login.
 func (p *program) connect(c *cli.Context, as identity) (*client.Client, error) {
-	opts := client.Options{}
+	opts := client.Options{OnWarning: func(text string) { p.logger().Warning(text) }}
 	if as == withToken {
 		var err error
 		if opts.Token, err = readToken(); err != nil {

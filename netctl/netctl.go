@@ -133,7 +133,9 @@ func (p *program) app() *cli.App {
 			return p.groupAction(c)
 		},
 		Commands: []*cli.Command{
-			p.endpointCommand(), p.globalCommand(), p.groupCommand(), p.networkCommand(), p.tenantCommand(), p.versionCommand(),
+			p.aciGwCommand(), p.appProfileCommand(), p.bgpCommand(), p.endpointCommand(), p.contractsCommand(), p.globalCommand(),
+			p.groupCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
+			p.versionCommand(),
 		},
 	}
 	p.prepare(app.Commands)

@@ -88,7 +88,9 @@ type Endpoint struct {
 	// RuntimeID is the id by which the orchestrator's own tools know the endpoint (docker's endpoint id).
 	RuntimeID string    `json:"runtimeID,omitempty"`
 	Created   time.Time `json:"created"`
-	Extra     `json:"-"`
+	// Stopped is set while the container is known not to run: it serves nothing then.
+	Stopped bool `json:"stopped,omitempty"`
+	Extra   `json:"-"`
 }
 
 // StoreKey implements Record.

@@ -39,6 +39,7 @@ type Changes struct {
 	Networks Change[state.Network]
 	Groups   Change[state.EndpointGroup]
 	Globals  Change[state.Global]
+	More     MoreChanges
 	// ReleaseEndpoint removes an endpoint, whatever its host says.
 	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) (int64, error)
 	// ReleaseHost declares a host dead whose agent is not connected, and releases all its endpoints.
@@ -54,6 +55,7 @@ func ChangesOf(o *objects.Objects) Changes {
 		Networks:        Change[state.Network]{o.CreateNetwork, o.DeleteNetwork},
 		Groups:          Change[state.EndpointGroup]{o.PutEndpointGroup, o.DeleteEndpointGroup},
 		Globals:         Change[state.Global]{Put: o.PutGlobal},
+		More:            moreChangesOf(o),
 		ReleaseEndpoint: o.DeleteEndpoint,
 		ReleaseHost:     o.ReleaseHost,
 		Orphans:         o.Orphans,
@@ -107,7 +109,7 @@ func Handler(opts Options) http.Handler {
 		s.Timeout = defaultTimeout
 	}
 	s.forwarder = newForwarder(opts.Forward)
-	s.collections = []collection{s.tenants(), s.networks(), s.groups(), s.globals()}
+	s.collections = append([]collection{s.tenants(), s.networks(), s.groups(), s.globals()}, s.moreCollections()...)
 	return s.protect(s.router())
 }
 
@@ -130,6 +132,8 @@ func (s *server) router() *mux.Router {
 	}{
 		{"/version", methods{get: s.version}},
 		{"/info", methods{get: s.info}},
+		{"/services", methods{get: s.serviceStates}},
+		{"/service/{id}", methods{get: s.serviceState}},
 		{"/debug/ofnet", methods{get: s.debugAgents}},
 		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
 		{"/debug/epcleanup/host/{host}", methods{remove: s.leaderOnly(s.cleanHost)}},

@@ -25,6 +25,7 @@ type collection struct {
 	inspect    func(*ledger.Model, string) any
 	put        func(ctx context.Context, key string, body []byte) error
 	remove     func(ctx context.Context, key string) (int64, error) // nil: never
+	warn       func(*ledger.Model, string) []string                 // of the object as it is now; nil: of nothing
 }
 
 // object is a pointer to an intent record.
@@ -77,16 +78,20 @@ func (s *server) tenants() collection {
 
 func (s *server) networks() collection {
 	all := func(m *ledger.Model) []*state.Network { return m.Networks("") }
-	return collectionOf(kind[state.Network]{
+	c := collectionOf(kind[state.Network]{
 		"networks", "network", s.Changes.Networks, all, (*ledger.Model).Network, network, inspectNetwork,
 	})
+	c.warn = warnOfNetwork
+	return c
 }
 
 func (s *server) groups() collection {
 	all := func(m *ledger.Model) []*state.EndpointGroup { return m.Groups("") }
-	return collectionOf(kind[state.EndpointGroup]{
+	c := collectionOf(kind[state.EndpointGroup]{
 		"endpointGroups", "endpointGroup", s.Changes.Groups, all, (*ledger.Model).Group, group, inspectGroup,
 	})
+	c.warn = warnOfGroup
+	return c
 }
 
 func (s *server) globals() collection {
@@ -105,7 +110,9 @@ func (s *server) globals() collection {
 	inspect := func(m *ledger.Model, g *state.Global) any {
 		return client.Inspection[any, client.GlobalOper]{Config: global(m, g), Oper: globalOper(m, g, s.Mode)}
 	}
-	return collectionOf(kind[state.Global]{"globals", "global", s.Changes.Globals, all, find, global, inspect})
+	c := collectionOf(kind[state.Global]{"globals", "global", s.Changes.Globals, all, find, global, inspect})
+	c.warn = warnOfGlobal
+	return c
 }
 
 // known shows a record, nil if there is none.
@@ -172,11 +179,16 @@ func (s *server) put(c collection) answer {
 		if err := c.put(r.Context(), key, body); err != nil {
 			return nil, err
 		}
-		s.Reader.ViewCached(func(m *ledger.Model) { out = c.one(m, key) })
+		var warnings []string
+		s.Reader.ViewCached(func(m *ledger.Model) {
+			if out = c.one(m, key); c.warn != nil {
+				warnings = c.warn(m, key)
+			}
+		})
 		if out == nil {
 			return nil, &statusError{http.StatusConflict, fmt.Sprintf("%s %q was stored and deleted again at once", c.kind, key)}
 		}
-		return out, nil
+		return warned{out, warnings}, nil
 	}
 }
 

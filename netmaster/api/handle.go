@@ -153,6 +153,10 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
 		writeError(w, r, err)
 		return
 	}
+	if careful, ok := result.(warned); ok {
+		setWarnings(w, careful.warnings)
+		result = careful.result
+	}
 	if words, ok := result.(text); ok {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, words)

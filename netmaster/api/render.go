@@ -17,24 +17,31 @@ func tenant(m *ledger.Model, t *state.Tenant) any {
 	out := client.Tenant{ModelKey: t.Key(), Tenant: *t}
 	out.LinkSets.Networks = links("network", m.Networks(t.TenantName))
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.Groups(t.TenantName))
+	out.LinkSets.AppProfiles = links("appProfile", m.AppProfiles(t.TenantName))
+	out.LinkSets.NetProfiles = links("netprofile", m.Netprofiles(t.TenantName))
+	out.LinkSets.Policies = links("policy", m.Policies(t.TenantName))
+	out.LinkSets.Servicelbs = links("serviceLB", m.Services(t.TenantName))
 	return out
 }
 
 func network(m *ledger.Model, n *state.Network) any {
 	out := client.Network{ModelKey: n.Key(), Network: *n}
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.GroupsOfNetwork(n.Key()))
+	out.LinkSets.Servicelbs = links("serviceLB", m.ServicesOfNetwork(n.Key()))
 	out.Links.Tenant = client.Link{Type: "tenant", Key: n.TenantName}
 	return out
 }
 
-func group(_ *ledger.Model, g *state.EndpointGroup) any {
+func group(m *ledger.Model, g *state.EndpointGroup) any {
 	out := client.EndpointGroup{ModelKey: g.Key(), EndpointGroup: *g}
+	out.LinkSets.MatchRules = links("rule", m.RulesIn(ledger.RulesNaming(g.Key())))
 	out.LinkSets.Policies = linksInTenant("policy", g.TenantName, g.Policies)
 	out.LinkSets.ExtContractsGrps = linksInTenant("extContractsGroup", g.TenantName, g.ExtContractsGrps)
 	out.Links.Network = client.Link{Type: "network", Key: state.ModelKey(g.TenantName, g.NetworkName)}
 	out.Links.Tenant = client.Link{Type: "tenant", Key: g.TenantName}
-	if g.NetProfile != "" {
-		out.Links.NetProfile = client.Link{Type: "netprofile", Key: state.ModelKey(g.TenantName, g.NetProfile)}
+	out.Links.NetProfile = linkTo("netprofile", g.TenantName, g.NetProfile)
+	if profile := m.AppProfileOfGroup(g.Key()); profile != nil {
+		out.Links.AppProfile = client.Link{Type: "appProfile", Key: profile.Key()}
 	}
 	return out
 }
@@ -64,9 +71,13 @@ func linksInTenant(kind, tenant string, names []string) client.LinkSet {
 func inspectTenant(m *ledger.Model, t *state.Tenant) any {
 	networks, groups := m.Networks(t.TenantName), m.Groups(t.TenantName)
 	oper := client.TenantOper{
-		TotalNetworks:  len(networks),
-		TotalEPGs:      len(groups),
-		TotalEndpoints: m.Count(ledger.EndpointsOfTenant(t.TenantName)),
+		TotalAppProfiles: m.Count(ledger.AppProfilesOfTenant(t.TenantName)),
+		TotalEPGs:        len(groups),
+		TotalEndpoints:   m.Count(ledger.EndpointsOfTenant(t.TenantName)),
+		TotalNetprofiles: m.Count(ledger.NetprofilesOfTenant(t.TenantName)),
+		TotalNetworks:    len(networks),
+		TotalPolicies:    m.Count(ledger.PoliciesOfTenant(t.TenantName)),
+		TotalServicelbs:  m.Count(ledger.ServicesOfTenant(t.TenantName)),
 	}
 	for _, n := range networks {
 		figures := networkOper(m, n)

@@ -19,6 +19,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -36,6 +37,9 @@ type Options struct {
 	TLS *tls.Config
 	// Transport replaces the HTTP transport, and TLS with it.
 	Transport http.RoundTripper
+	// OnWarning, if not nil, is told what the server warns of in an answer that is a success. It may be called at once
+	// from several goroutines.
+	OnWarning func(text string)
 }
 
 // Client talks to one netmaster, or to a proxy in front of it.
@@ -43,6 +47,7 @@ type Client struct {
 	base  string // without a trailing slash
 	token string
 	http  *http.Client
+	warn  func(string)
 }
 
 // ErrTokenNeedsTLS is returned by New for a token with an http URL.
@@ -70,6 +75,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 		base:  strings.TrimRight(baseURL, "/"),
 		token: opts.Token,
 		http:  &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		warn:  opts.OnWarning,
 	}, nil
 }
 
@@ -192,6 +198,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if resp.StatusCode != http.StatusOK {
 		return readError(method, path, resp)
 	}
+	c.tellWarnings(resp.Header)
 	if out == nil {
 		return nil
 	}
@@ -199,6 +206,19 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
 	}
 	return nil
+}
+
+// tellWarnings reads Warning headers of the form: 299 - "text".
+func (c *Client) tellWarnings(header http.Header) {
+	if c.warn == nil {
+		return
+	}
+	for _, value := range header.Values("Warning") {
+		_, quoted, _ := strings.Cut(value, " - ")
+		if text, err := strconv.Unquote(quoted); err == nil {
+			c.warn(text)
+		}
+	}
 }
 
 // Error is an answer of the server other than success.

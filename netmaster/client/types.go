@@ -143,10 +143,10 @@ type EndpointOper struct {
 	VtepIP           string   `json:"vtepIP,omitempty"`
 }
 
-// Inspection is an object with its figures.
+// Inspection is an object with its figures, if objects of the type have any (NoOper: they have none).
 type Inspection[T, O any] struct {
 	Config T `json:"Config"`
-	Oper   O `json:"Oper"`
+	Oper   O `json:"Oper,omitempty"` // left out for NoOper only
 }
 
 // EndpointInspection is an endpoint, which has no configuration of its own.

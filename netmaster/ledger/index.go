@@ -108,7 +108,7 @@ func indexesOf(record state.Record) []Index {
 	case *state.Allocation:
 		return indexesOfAllocation(r)
 	}
-	return nil
+	return indexesOfIntent(record)
 }
 
 func indexesOfGroup(g *state.EndpointGroup) []Index {
@@ -117,7 +117,7 @@ func indexesOfGroup(g *state.EndpointGroup) []Index {
 	if g.IPPool != "" {
 		out = append(out, PooledGroupsOfNetwork(network))
 	}
-	return out
+	return append(out, indexesOfAttached(g)...)
 }
 
 func indexesOfEndpoint(e *state.Endpoint) []Index {
@@ -130,6 +130,9 @@ func indexesOfEndpoint(e *state.Endpoint) []Index {
 	}
 	if e.RuntimeID != "" && e.RuntimeID != e.ContainerName {
 		out = append(out, EndpointsNamed(e.RuntimeID))
+	}
+	if len(e.Labels) > 0 {
+		out = append(out, LabelledEndpointsOfTenant(e.TenantName))
 	}
 	for _, group := range e.Groups {
 		out = append(out, EndpointsOfGroup(state.ModelKey(e.TenantName, group)))

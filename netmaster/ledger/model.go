@@ -349,6 +349,16 @@ var kinds = []struct {
 	{state.GroupStatePrefix, func() state.Record { return new(state.GroupState) }},
 	{state.EndpointPrefix, func() state.Record { return new(state.Endpoint) }},
 	{state.HostPrefix, func() state.Record { return new(state.Host) }},
+	{state.PolicyPrefix, func() state.Record { return new(state.Policy) }},
+	{state.GoingPolicyPrefix, func() state.Record { return new(state.GoingPolicy) }},
+	{state.RulePrefix, func() state.Record { return new(state.Rule) }},
+	{state.NetprofilePrefix, func() state.Record { return new(state.Netprofile) }},
+	{state.ServiceLBPrefix, func() state.Record { return new(state.ServiceLB) }},
+	{state.ServiceStatePrefix, func() state.Record { return new(state.ServiceState) }},
+	{state.BgpPrefix, func() state.Record { return new(state.Bgp) }},
+	{state.AciGwPrefix, func() state.Record { return new(state.AciGw) }},
+	{state.AppProfilePrefix, func() state.Record { return new(state.AppProfile) }},
+	{state.ExtContractsGroupPrefix, func() state.Record { return new(state.ExtContractsGroup) }},
 	{barrierKey, func() state.Record { return new(barrier) }},
 }
 

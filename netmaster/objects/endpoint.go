@@ -248,22 +248,23 @@ func (tx *txn) deleteEndpoint(id state.EndpointID) {
 	tx.Delete(old)
 }
 
-// UpdateEndpoint records the name and labels of a started container. Other events and unknown endpoints are no error:
-// the container may be gone already.
+// UpdateEndpoint records the name and labels of a started container, and that one has died: it serves nothing then, as
+// long as its endpoint is there. Other events and unknown endpoints are no error: the container may be gone already.
 func (o *Objects) UpdateEndpoint(ctx context.Context, event *protocol.ProviderEvent) (int64, error) {
 	id := state.EndpointID(event.ID)
 	return o.commit(ctx, "updating endpoint "+id.String(), func(tx *txn) error {
 		old := tx.Endpoint(id)
-		if old == nil || event.Event != "start" {
+		if old == nil {
 			return nil
 		}
 		next := *old
-		next.ContainerName, next.Labels = event.ContainerName, event.Labels
-		if same, err := sameFields(old, &next); same || err != nil {
-			return err
+		switch event.Event {
+		case "start":
+			next.ContainerName, next.Labels, next.Stopped = event.ContainerName, event.Labels, false
+		case "die":
+			next.Stopped = true
 		}
-		tx.Put(&next)
-		return nil
+		return tx.replace(old, &next)
 	})
 }
 

@@ -66,6 +66,9 @@ func (tx *txn) updateGlobal(old, want *state.Global) error {
 				f.name, f.old, f.want, tx.tagCounts())
 		}
 	}
+	if err := tx.checkNoBgp(old, want); err != nil {
+		return err
+	}
 	if err := tx.checkTagRange(vlanTags(), "vlans", want.Vlans); err != nil {
 		return err
 	}

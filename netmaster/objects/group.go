@@ -15,6 +15,10 @@ func (o *Objects) PutEndpointGroup(ctx context.Context, group *state.EndpointGro
 	if err := want.Validate(); err != nil {
 		return 0, classify("writing endpoint group", err)
 	}
+	if err := checkAttachedCount("endpoint group", want.Key(), len(want.Policies)+len(want.ExtContractsGrps)); err != nil {
+		return 0, err
+	}
+	want.Policies, want.ExtContractsGrps = distinct(want.Policies), distinct(want.ExtContractsGrps)
 	return o.commit(ctx, "writing endpoint group "+want.Key(), func(tx *txn) error {
 		if old := tx.Group(want.Key()); old != nil {
 			return tx.updateGroup(old, &want)
@@ -39,7 +43,7 @@ func (tx *txn) createGroup(want *state.EndpointGroup) error {
 			return err
 		}
 	}
-	if err := checkAttached(want); err != nil {
+	if err := tx.checkAttached(want); err != nil {
 		return err
 	}
 	next := &state.GroupState{TenantName: want.TenantName, GroupName: want.GroupName}
@@ -91,15 +95,21 @@ func holderOf(a *state.Allocation) string {
 	return ownerName(a.Owner)
 }
 
-// checkAttached refuses what a group may refer to and this version cannot have yet, so that none can exist.
-func checkAttached(want *state.EndpointGroup) error {
-	switch {
-	case len(want.Policies) > 0:
-		return refuse(NotFound, "Policy not found: %q", want.Policies[0])
-	case want.NetProfile != "":
-		return refuse(NotFound, "netprofile not found: %q", want.NetProfile)
-	case len(want.ExtContractsGrps) > 0:
-		return refuse(NotFound, "External contracts group %s not found", want.ExtContractsGrps[0])
+// checkAttached refuses policies, a network profile and contracts that do not exist.
+func (tx *txn) checkAttached(want *state.EndpointGroup) error {
+	key := func(name string) string { return state.ModelKey(want.TenantName, name) }
+	for _, name := range want.Policies {
+		if tx.Policy(key(name)) == nil {
+			return refuse(NotFound, "Policy not found: %q", key(name))
+		}
+	}
+	if want.NetProfile != "" && tx.Netprofile(key(want.NetProfile)) == nil {
+		return refuse(NotFound, "netprofile not found: %q", key(want.NetProfile))
+	}
+	for _, name := range want.ExtContractsGrps {
+		if tx.ExtContractsGroup(key(name)) == nil {
+			return refuse(NotFound, "External contracts group %s not found in tenant %q", name, want.TenantName)
+		}
 	}
 	return nil
 }
@@ -111,16 +121,12 @@ func (tx *txn) updateGroup(old, want *state.EndpointGroup) error {
 	if old.IPPool != want.IPPool {
 		return refuse(Conflict, "Cannot change IP pool of group %q after creation: it is %q", want.Key(), old.IPPool)
 	}
-	if err := checkAttached(want); err != nil {
+	if err := tx.checkAttached(want); err != nil {
 		return err
 	}
 	next := *old
 	next.Policies, next.NetProfile, next.ExtContractsGrps = want.Policies, want.NetProfile, want.ExtContractsGrps
-	if same, err := sameFields(old, &next); same || err != nil {
-		return err
-	}
-	tx.Put(&next)
-	return nil
+	return tx.replace(old, &next)
 }
 
 // DeleteEndpointGroup removes a group that has no endpoints. Its numbers go into quarantine.
@@ -132,6 +138,9 @@ func (tx *txn) deleteGroup(key string) error {
 	old := tx.Group(key)
 	if old == nil {
 		return refuse(NotFound, "endpointGroup not found: %q", key)
+	}
+	if profile, ok := tx.Any(ledger.AppProfilesOfGroup(key)).(*state.AppProfile); ok {
+		return refuse(InUse, "endpoint group %q cannot be deleted: it is associated to appProfile %q; take it out of there first", key, profile.Key())
 	}
 	if n := tx.Count(ledger.EndpointsOfGroup(key)); n > 0 {
 		return refuse(InUse, "endpoint group %q cannot be deleted: EPG %s has active endpoints (%d); remove the containers first", key, old.GroupName, n)

@@ -131,6 +131,9 @@ func (tx *txn) deleteNetwork(key string) error {
 	if n := tx.Count(ledger.GroupsOfNetwork(key)); n > 0 {
 		return refuse(InUse, "network %q cannot be deleted: it has %d endpoint groups; delete them first", key, n)
 	}
+	if n := tx.Count(ledger.ServicesOfNetwork(key)); n > 0 {
+		return refuse(InUse, "network %q cannot be deleted: it has %d services; delete them first", key, n)
+	}
 	if n := tx.Count(ledger.EndpointsOfNetwork(key)); n > 0 {
 		return refuse(InUse, "network %q cannot be deleted: Network has active endpoints (%d); remove the containers first", key, n)
 	}

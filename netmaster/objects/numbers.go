@@ -134,7 +134,7 @@ func (tx *txn) hasHosts() bool {
 func ownerName(key string) string {
 	for _, known := range []struct{ prefix, word string }{
 		{state.TenantStatePrefix, "tenant"}, {state.NetworkStatePrefix, "network"},
-		{state.GroupStatePrefix, "group"}, {state.EndpointPrefix, "endpoint"},
+		{state.GroupStatePrefix, "group"}, {state.EndpointPrefix, "endpoint"}, {state.ServiceStatePrefix, "service"},
 	} {
 		if name, ok := strings.CutPrefix(key, known.prefix); ok {
 			return fmt.Sprintf("%s %q", known.word, name)

@@ -37,9 +37,9 @@ func (o *Objects) forget() {
 }
 
 // Sweep does one round: rested addresses, expired reservations and acknowledged numbers become free; endpoints that
-// were orphaned for 30 s, and those of hosts that were silent for too long, are removed.
+// were orphaned for 30 s, those of hosts that were silent for too long, and rules of deleted policies are removed.
 func (o *Objects) Sweep(ctx context.Context) error {
-	return errors.Join(o.sweepAllocations(ctx), o.sweepOrphans(ctx), o.sweepHosts(ctx))
+	return errors.Join(o.sweepAllocations(ctx), o.sweepOrphans(ctx), o.sweepHosts(ctx), o.sweepPolicies(ctx))
 }
 
 func (o *Objects) sweepAllocations(ctx context.Context) error {

@@ -61,7 +61,12 @@ func (tx *txn) deleteTenant(name string) error {
 		in   ledger.Index
 		what string
 	}{
+		{ledger.AppProfilesOfTenant(name), "app profiles"},
 		{ledger.GroupsOfTenant(name), "endpoint groups"},
+		{ledger.PoliciesOfTenant(name), "policies"},
+		{ledger.NetprofilesOfTenant(name), "netprofiles"},
+		{ledger.ServicesOfTenant(name), "services"},
+		{ledger.ContractsOfTenant(name), "external contracts groups"},
 		{ledger.NetworksOfTenant(name), "networks"},
 		{ledger.EndpointsOfTenant(name), "endpoints"},
 	} {
