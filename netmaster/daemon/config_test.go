@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
+
+	"github.com/contiv/contiv/install/environment"
 )
 
 // parse runs the flags alone, without the daemon behind them.
@@ -140,7 +142,7 @@ func TestHelpNamesEveryFlagInACategory(t *testing.T) {
 }
 
 func TestUnknownEnvironmentIsTold(t *testing.T) {
-	got := unknownEnvironment([]string{"CONTIV_NETMASTER_MODE=docker", "CONTIV_NETMASTER_MOOD=x", "HOME=/"})
+	got := environment.Unknown(envPrefix, flags(), []string{"CONTIV_NETMASTER_MODE=docker", "CONTIV_NETMASTER_MOOD=x", "HOME=/"})
 	if len(got) != 1 || !strings.Contains(got[0], "CONTIV_NETMASTER_MOOD") {
 		t.Errorf("warnings %q", got)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/contiv/contiv/install/environment"
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/state"
@@ -88,7 +89,7 @@ func act(c *cli.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, warning := range append(warnings, unknownEnvironment(os.Environ())...) {
+	for _, warning := range append(warnings, environment.Unknown(envPrefix, flags(), os.Environ())...) {
 		log.Warn(warning)
 	}
 	return Run(c.Context, cfg, log)
@@ -229,24 +230,4 @@ func list(text string) []string {
 		}
 	}
 	return out
-}
-
-// unknownEnvironment warns of names that look as if they were meant for netmaster.
-func unknownEnvironment(environment []string) []string {
-	known := make(map[string]bool)
-	for _, flag := range flags() {
-		if described, ok := flag.(cli.DocGenerationFlag); ok {
-			for _, name := range described.GetEnvVars() {
-				known[name] = true
-			}
-		}
-	}
-	var warnings []string
-	for _, setting := range environment {
-		name, _, _ := strings.Cut(setting, "=")
-		if strings.HasPrefix(name, envPrefix) && !known[name] {
-			warnings = append(warnings, "environment name "+name+" means nothing and is ignored")
-		}
-	}
-	return warnings
 }

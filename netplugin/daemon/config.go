@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
+	"github.com/contiv/contiv/install/environment"
 	"github.com/contiv/contiv/mgmtfn/cni"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -93,6 +94,7 @@ func (conf *config) warn(format string, args ...any) {
 }
 
 func (conf *config) warnOutdated(c *cli.Context) {
+	conf.warnings = append(conf.warnings, environment.Unknown(envPrefix, flags(), os.Environ())...)
 	for _, one := range outdated {
 		if c.IsSet(one.name) {
 			conf.warn("--%s has no effect: %s", one.name, one.instead)

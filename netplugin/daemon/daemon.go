@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -101,6 +103,13 @@ func start(ctx context.Context, c *cli.Context, stderr io.Writer) error {
 func openSwitch(ctx context.Context, conf *config, log *logrus.Entry) (drivers.Datapath, error) {
 	ctx, cancel := context.WithTimeout(ctx, switchTimeout)
 	defer cancel()
+	database := filepath.Join(conf.ovsRunDir, "db.sock")
+	if conn, err := new(net.Dialer).DialContext(ctx, "unix", database); err != nil {
+		log.WithError(err).Warnf("Open vSwitch does not answer at %s; waiting up to %v for it "+
+			"(is the package openvswitch-switch installed and its service started? --%s names another directory)", database, switchTimeout, flagOVSRunDir)
+	} else {
+		_ = conn.Close()
+	}
 	dp, err := ovs.New(ctx, ovs.Config{
 		Host: conf.host, RunDir: conf.ovsRunDir, DatapathType: conf.datapathType, VXLANPort: conf.vxlanPort, Log: log,
 	})
