@@ -1,4 +1,4 @@
-// Package consul keeps the cluster store in the key-value store of Consul 1.13 or newer.
+// Package consul keeps the cluster store in the key-value store of Consul 1.14 or newer.
 //
 // # Revisions
 //
