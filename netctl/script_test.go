@@ -125,15 +125,28 @@ func (s *stage) play(script string) string {
 	return out.String()
 }
 
-// words splits a command line; parts in double quotes stay together.
+// words splits a command line as a shell does; what is in double quotes stays together.
 func words(line string) []string {
 	var out []string
-	for i, part := range strings.Split(line, `"`) {
-		if i%2 == 1 {
-			out = append(out, part)
-			continue
+	var word strings.Builder
+	inWord, quoted := false, false
+	for _, r := range line {
+		switch {
+		case r == '"':
+			inWord, quoted = true, !quoted
+		case r == ' ' && !quoted:
+			if inWord {
+				out = append(out, word.String())
+			}
+			word.Reset()
+			inWord = false
+		default:
+			word.WriteRune(r)
+			inWord = true
 		}
-		out = append(out, strings.Fields(part)...)
+	}
+	if inWord {
+		out = append(out, word.String())
 	}
 	return out
 }

@@ -77,13 +77,13 @@ func (s *server) services() collection {
 	c := collectionOf(kind[state.ServiceLB]{
 		"serviceLBs", "serviceLB", s.Changes.More.Services, everyTenant((*ledger.Model).Services), (*ledger.Model).Service, service, inspectService,
 	})
-	c.warn = warnAlways("hosts do not balance load yet: nothing answers at the service's address")
+	c.warn = warnAlways(warnServices)
 	return c
 }
 
 func (s *server) bgps() collection {
 	c := collectionOf(kind[state.Bgp]{"Bgps", "Bgp", s.Changes.More.Bgps, (*ledger.Model).Bgps, (*ledger.Model).Bgp, bgp, inspectBgp})
-	c.warn = warnAlways("hosts do not speak BGP yet: nothing is announced")
+	c.warn = warnAlways(warnBgp)
 	return c
 }
 
@@ -100,14 +100,18 @@ func (s *server) aciGws() collection {
 		}
 		return nil
 	}
-	return collectionOf(kind[state.AciGw]{"aciGws", "aciGw", s.Changes.More.AciGws, all, find, aciGw, inspectAciGw})
+	c := collectionOf(kind[state.AciGw]{"aciGws", "aciGw", s.Changes.More.AciGws, all, find, aciGw, inspectAciGw})
+	c.warn = warnAlways(warnGateway)
+	return c
 }
 
 func (s *server) appProfiles() collection {
-	return collectionOf(kind[state.AppProfile]{
+	c := collectionOf(kind[state.AppProfile]{
 		"appProfiles", "appProfile", s.Changes.More.AppProfiles, everyTenant((*ledger.Model).AppProfiles), (*ledger.Model).AppProfile,
 		appProfile, inspectOnly(appProfile),
 	})
+	c.warn = warnAlways(warnGateway)
+	return c
 }
 
 func (s *server) contracts() collection {

@@ -16,6 +16,9 @@ const (
 	warnProfiles = "hosts do not enforce network profiles yet: the traffic of the group is neither limited nor marked"
 	warnVLAN     = "hosts do not carry VLANs yet: endpoints of the network reach nobody"
 	warnRouting  = "hosts do not route yet: forwarding mode \"routing\" has no effect on them"
+	warnServices = "hosts do not balance load yet: nothing answers at the service's address"
+	warnBgp      = "hosts do not speak BGP yet: nothing is announced"
+	warnGateway  = "the ACI gateway is not told yet: the fabric does not know of application profiles"
 	warnACI      = "hosts do not know fabric mode \"aci\" yet: it has no effect on them"
 )
 

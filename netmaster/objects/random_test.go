@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,7 +39,9 @@ func (m *mix) endpointID() protocol.EndpointID {
 // step does one operation and tells what it was.
 func (m *mix) step(ctx context.Context) (string, error) {
 	tenant := m.tenant()
-	switch m.rnd.IntN(16) {
+	switch m.rnd.IntN(24) {
+	case 16, 17, 18, 19, 20, 21, 22, 23:
+		return m.intent(ctx, tenant)
 	case 0:
 		return did(m.CreateTenant(ctx, &state.Tenant{TenantName: tenant}))("create tenant " + tenant)
 	case 1:
@@ -55,6 +58,7 @@ func (m *mix) step(ctx context.Context) (string, error) {
 			first := 2 + m.rnd.IntN(8)
 			g.IPPool = fmt.Sprintf("10.0.%d.%d-10.0.%d.%d", m.rnd.IntN(4), first, m.rnd.IntN(4), first+m.rnd.IntN(4))
 		}
+		m.attach(g)
 		return did(m.PutEndpointGroup(ctx, g))("put group " + g.Key())
 	case 8:
 		key := tenant + ":" + m.pick("g", 3)
@@ -192,9 +196,11 @@ func (b *bed) drain() {
 	for _, id := range eps {
 		b.ok(b.DeleteEndpoint(ctx, id))
 	}
+	b.drainUsers()
 	for _, key := range groups {
 		b.ok(b.DeleteEndpointGroup(ctx, key))
 	}
+	b.drainIntent()
 	for _, key := range networks {
 		b.ok(b.DeleteNetwork(ctx, key))
 	}
@@ -212,6 +218,9 @@ func (b *bed) drain() {
 	for _, kv := range kvs {
 		if len(kv.Key) > len(state.AllocationPrefix) && kv.Key[:len(state.AllocationPrefix)] == state.AllocationPrefix && kv.Key != "alloc/vrf/1" {
 			b.t.Errorf("leaked: %s %s", kv.Key, kv.Value)
+		}
+		if strings.HasPrefix(kv.Key, state.RulePrefix) || strings.HasPrefix(kv.Key, state.GoingPolicyPrefix) {
+			b.t.Errorf("left: %s", kv.Key)
 		}
 	}
 }

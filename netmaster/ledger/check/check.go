@@ -33,6 +33,7 @@ func Records(kvs []objdb.KV) []string {
 	c.checkNetworks()
 	c.checkGroups()
 	c.checkEndpoints()
+	c.checkIntent()
 	c.checkAllocations()
 	slices.Sort(c.wrong)
 	return c.wrong
@@ -50,6 +51,7 @@ type contents struct {
 	hosts       map[string]*state.Host
 	allocations map[string]*state.Allocation
 	held        map[string]string // key of an allocation -> key of the record that says it has it
+	intent
 }
 
 func newContents() *contents {
@@ -57,7 +59,7 @@ func newContents() *contents {
 		tenants: map[string]*state.Tenant{}, networks: map[string]*state.Network{}, groups: map[string]*state.EndpointGroup{},
 		tenantState: map[string]*state.TenantState{}, netState: map[string]*state.NetworkState{},
 		groupState: map[string]*state.GroupState{}, endpoints: map[string]*state.Endpoint{},
-		hosts: map[string]*state.Host{}, allocations: map[string]*state.Allocation{}, held: map[string]string{},
+		hosts: map[string]*state.Host{}, allocations: map[string]*state.Allocation{}, held: map[string]string{}, intent: newIntent(),
 	}
 }
 
@@ -86,7 +88,8 @@ func (c *contents) read(kv objdb.KV) {
 		keep(c, kv, state.NetworkStatePrefix, new(state.NetworkState), c.netState) ||
 		keep(c, kv, state.GroupStatePrefix, new(state.GroupState), c.groupState) ||
 		keep(c, kv, state.EndpointPrefix, new(state.Endpoint), c.endpoints) ||
-		keep(c, kv, state.HostPrefix, new(state.Host), c.hosts)
+		keep(c, kv, state.HostPrefix, new(state.Host), c.hosts) ||
+		c.readIntent(kv)
 }
 
 // keep reads a record below the prefix into its map, by the rest of its key.
