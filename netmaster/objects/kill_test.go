@@ -197,7 +197,22 @@ func (k *killClient) step(ctx context.Context) bool {
 	g := group("default:g"+k.name+i, "n"+k.name+i, "10."+k.name+"."+i+".9-10."+k.name+"."+i+".19")
 	ep := request("h", "c"+k.name+i, "shared", "")
 	id := state.EndpointID(ep.ID)
-	switch k.rnd.IntN(5) {
+	switch k.rnd.IntN(7) {
+	case 3:
+		s := service("s"+k.name+i, func(s *state.ServiceLB) { s.NetworkName = "shared" })
+		return k.does(s.StoreKey(), create, func() (string, error) {
+			_, err := k.PutService(ctx, s)
+			return "there", err
+		}, func() error { _, err := k.DeleteService(ctx, s.Key()); return err })
+	case 4:
+		p := &state.Policy{TenantName: "default", PolicyName: "p" + k.name + i}
+		return k.does(p.StoreKey(), create, func() (string, error) {
+			_, err := k.PutPolicy(ctx, p)
+			for id := 0; err == nil && id < 80; id++ { // more than one transaction can delete
+				_, err = k.CreateRule(ctx, ruleOf(p.PolicyName, strconv.Itoa(id), nil))
+			}
+			return "there", err
+		}, func() error { _, err := k.DeletePolicy(ctx, p.Key()); return err })
 	case 0:
 		return k.does(tenant.StoreKey(), create, func() (string, error) {
 			_, err := k.CreateTenant(ctx, tenant)
