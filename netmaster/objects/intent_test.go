@@ -148,6 +148,41 @@ func TestRulesOfOnePolicyAtOnce(t *testing.T) {
 	})
 }
 
+// TestPolicyDeletedWhileRulesCome: who adds rules without end does not keep the policy, and none of them stays.
+func TestPolicyDeletedWhileRulesCome(t *testing.T) {
+	b := newBed(t)
+	b.policy("p")
+	started := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for client := range cap(started) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				_, err := b.CreateRule(t.Context(), ruleOf("p", fmt.Sprintf("%d-%d", client, i), nil))
+				if i == 5 {
+					started <- struct{}{}
+				}
+				if err != nil {
+					if KindOf(err) != NotFound {
+						t.Error(err)
+					}
+					return
+				}
+			}
+		})
+	}
+	for range cap(started) {
+		<-started
+	}
+	b.ok(b.DeletePolicy(t.Context(), "default:p"))
+	wg.Wait()
+	b.sweep()
+	b.view(func(m *ledger.Model) {
+		if rules, going := m.Count(ledger.AllRules()), m.GoingPolicies(); rules != 0 || len(going) != 0 {
+			t.Errorf("%d rules left, %d policies going", rules, len(going))
+		}
+	})
+}
+
 func TestGroupAttachments(t *testing.T) {
 	b := newBed(t)
 	ctx := t.Context()

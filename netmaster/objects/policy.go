@@ -70,17 +70,19 @@ func (tx *txn) deletePolicy(key string) error {
 	return nil
 }
 
-// removeRules deletes the rules of a policy as far as they fit the transaction, and tells whether that was all.
+// removeRules deletes the rules of a policy as far as they fit the transaction and nobody is writing them, and tells
+// whether that was all. It does not wait for those who add rules: they could go on for ever.
 func (tx *txn) removeRules(policy string) bool {
 	const kept = 2 // for what the caller writes
-	tx.Settle(ledger.RulesOfPolicy(policy))
-	for _, r := range tx.List(ledger.RulesOfPolicy(policy)) {
+	in := ledger.RulesOfPolicy(policy)
+	settled := tx.List(in)
+	for _, r := range settled {
 		if tx.Room() <= kept {
 			return false
 		}
 		tx.Delete(r)
 	}
-	return true
+	return len(tx.Possible(in)) == len(settled)
 }
 
 // purge removes what is left of the rules of a deleted policy.

@@ -69,16 +69,9 @@ func (c *contents) inTenant(what, key, tenant string) {
 }
 
 func (c *contents) checkRules() {
-	left := map[string]bool{}
 	for key, r := range c.rules {
-		left[r.PolicyKey()] = true
 		if c.policies[r.PolicyKey()] == nil && c.going[r.PolicyKey()] == nil {
 			c.fail("rule %s has no policy", key)
-		}
-	}
-	for key := range c.going {
-		if !left[key] {
-			c.fail("policy %s is being removed and has no rules left", key)
 		}
 	}
 }
