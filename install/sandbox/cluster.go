@@ -211,7 +211,7 @@ func (s *Sandbox) build(ctx context.Context, progress io.Writer) error {
 
 // startControl starts the store, if it is a process of its own, and the netmasters.
 func (s *Sandbox) startControl(ctx context.Context) error {
-	if s.config().Store == StoreEtcd {
+	if s.config().Store != StoreEmbedded {
 		if err := s.Start(ctx, Store, 1); err != nil {
 			return err
 		}

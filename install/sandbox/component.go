@@ -155,8 +155,9 @@ func (s *Sandbox) commandOf(part Component, host int) (command, func() bool, err
 		start.args = s.netpluginArgs(host)
 		return start, s.answersUnix(s.hostDir(host, "run", "contiv-cni.sock")), nil
 	case Store:
-		start.args = s.etcdArgs(host)
-		return start, s.answersTCP(s.managementAddr(host).Addr().String() + ":2379"), nil
+		args, port, err := s.storeArgs(host)
+		start.args = args
+		return start, s.answersTCP(fmt.Sprintf("%s:%d", s.managementAddr(host).Addr(), port)), err
 	case dockerHolder:
 		start.args, start.netns = s.Engine(host).Holder(), "" // it enters the namespace by itself
 		return start, s.Engine(host).Held, nil
@@ -173,9 +174,7 @@ func (s *Sandbox) netmasterArgs(host int) []string {
 		"--external-address", "0.0.0.0:9999", "--internal-address", fmt.Sprintf("%s:9999", addr),
 		"--rpc-address", fmt.Sprintf("%s:9001", addr), "--fwdmode", config.FwdMode,
 		"--data-dir", s.hostDir(host, "netmaster"), "--run-dir", s.hostDir(host, "run")}
-	if config.Store == StoreEtcd {
-		args = append(args, "--etcd", fmt.Sprintf("http://%s:2379", s.managementAddr(1).Addr()))
-	}
+	args = append(args, s.storeFlag()...)
 	return append(args, config.NetmasterArgs...)
 }
 
@@ -192,13 +191,6 @@ func (s *Sandbox) netpluginArgs(host int) []string {
 		args = append(args, "--mode", "docker", "--docker-host", s.Engine(host).Host(), "--docker-plugin-dir", s.Engine(host).PluginDir())
 	}
 	return append(args, config.NetpluginArgs...)
-}
-
-func (s *Sandbox) etcdArgs(host int) []string {
-	url := fmt.Sprintf("http://%s:2379", s.managementAddr(host).Addr())
-	return []string{"etcd", "--data-dir", s.hostDir(host, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url,
-		"--listen-peer-urls", "http://127.0.0.1:2380", "--initial-advertise-peer-urls", "http://127.0.0.1:2380",
-		"--initial-cluster", "default=http://127.0.0.1:2380"}
 }
 
 // createDatabase makes an empty OVS configuration; one that is there is kept.

@@ -98,7 +98,7 @@ func (c Config) check() error {
 	case c.Fabric != "vxlan" && c.Fabric != "vlan" && c.Fabric != "bgp":
 		return fmt.Errorf("fabric %q: use vxlan, vlan or bgp", c.Fabric)
 	case c.Netmasters > 1 && c.Store == StoreEmbedded:
-		return errors.New("several netmasters need a store that they share: add --store etcd")
+		return errors.New("several netmasters need a store that they share: add --store etcd or consul")
 	case c.LiveRestore && !c.Docker:
 		return errors.New("live-restore is a choice for Docker Engines: add --docker")
 	}
@@ -110,8 +110,6 @@ func (c Config) notYet() error {
 	switch {
 	case c.FwdMode == "routing":
 		return &NotYetError{"forward mode routing"}
-	case c.Store == StoreConsul:
-		return &NotYetError{"store consul"}
 	case c.Fabric != "vxlan":
 		return &NotYetError{"fabric " + c.Fabric}
 	}

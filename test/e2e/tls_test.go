@@ -223,9 +223,7 @@ func TestTLS(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
 	a, b, addr := pair(c)
 	var s *secured
-	if result := c.probing(a, b, addr, func() { s = secure(c) }); result.Lost != 0 {
-		t.Errorf("going over to TLS: %v", result)
-	}
+	c.goesOn("going over to TLS", c.probing(c.inside(a), c.inside(b), addr, func() { s = secure(c) }))
 	trusting := []string{"SSL_CERT_FILE=" + s.ca.file("ca.pem")}
 	if output, err := s.secureNetctl(trusting, "net", "create", "--subnet=10.1.3.0/24", "new"); err != nil {
 		t.Fatalf("netctl over https: %v: %s", err, output)
