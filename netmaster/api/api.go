@@ -40,6 +40,7 @@ type Changes struct {
 	Groups   Change[state.EndpointGroup]
 	Globals  Change[state.Global]
 	More     MoreChanges
+	Plugin   PluginCalls
 	// ReleaseEndpoint removes an endpoint, whatever its host says.
 	ReleaseEndpoint func(ctx context.Context, id state.EndpointID) (int64, error)
 	// ReleaseHost declares a host dead whose agent is not connected, and releases all its endpoints.
@@ -56,6 +57,7 @@ func ChangesOf(o *objects.Objects) Changes {
 		Groups:          Change[state.EndpointGroup]{o.PutEndpointGroup, o.DeleteEndpointGroup},
 		Globals:         Change[state.Global]{Put: o.PutGlobal},
 		More:            moreChangesOf(o),
+		Plugin:          pluginCallsOf(o),
 		ReleaseEndpoint: o.DeleteEndpoint,
 		ReleaseHost:     o.ReleaseHost,
 		Orphans:         o.Orphans,
@@ -132,6 +134,11 @@ func (s *server) router() *mux.Router {
 	}{
 		{"/version", methods{get: s.version}},
 		{"/info", methods{get: s.info}},
+		{"/plugin/allocAddress", methods{post: s.leaderOnly(pluginCall(s.allocAddress))}},
+		{"/plugin/releaseAddress", methods{post: s.leaderOnly(pluginCall(s.releaseAddress))}},
+		{"/plugin/createEndpoint", methods{post: s.leaderOnly(pluginCall(s.createEndpoint))}},
+		{"/plugin/deleteEndpoint", methods{post: s.leaderOnly(pluginCall(s.deleteEndpoint))}},
+		{"/plugin/updateEndpoint", methods{post: s.leaderOnly(pluginCall(s.updateEndpoint))}},
 		{"/services", methods{get: s.serviceStates}},
 		{"/service/{id}", methods{get: s.serviceState}},
 		{"/debug/ofnet", methods{get: s.debugAgents}},
