@@ -204,6 +204,7 @@ func TestStoreAway(t *testing.T) {
 		})
 	})
 	c.goesOn("the store was away", result)
+	c.waitReady() // agents come back with a pause of their own
 	late := c.run(sandbox.Workload{Name: "late", Host: 2, Network: "n"})
 	c.reaches(a, late.Addresses[0])
 }
