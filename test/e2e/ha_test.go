@@ -51,6 +51,7 @@ func TestSeveralNetmasters(t *testing.T) {
 }
 
 func testSeveralNetmasters(t *testing.T, store string) {
+	t.Helper()
 	c := start(t, sandbox.Config{Hosts: 3, Netmasters: 3, Store: store})
 	c.eventually(10*time.Second, "all agree on a leader", func() bool {
 		first := c.leader(1)
