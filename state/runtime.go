@@ -57,7 +57,9 @@ type GroupState struct {
 	GroupName  string `json:"groupName"`
 	ID         int    `json:"id"`       // 1..65535, pool PoolGroup
 	Identity   int    `json:"identity"` // 1..65535, pool PoolIdentity: the set that holds this group alone
-	Extra      `json:"-"`
+	// VLAN is the group's own in fabric mode aci, pool PoolVLAN; 0 in other modes: that of its network counts.
+	VLAN  int `json:"vlan,omitempty"`
+	Extra `json:"-"`
 }
 
 // StoreKey implements Record.

@@ -157,6 +157,9 @@ func groupOper(m *ledger.Model, g *state.EndpointGroup) client.EndpointGroupOper
 	}
 	oper.NumEndpoints = len(oper.Endpoints)
 	oper.PktTag, oper.ExternalPktTag = tags(m, networkKey)
+	if decided := m.GroupState(g.Key()); decided != nil && decided.VLAN != 0 {
+		oper.PktTag = decided.VLAN
+	}
 	if oper.GroupTag == "" {
 		oper.GroupTag = g.GroupName + "." + g.TenantName
 	}

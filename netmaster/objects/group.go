@@ -54,9 +54,28 @@ func (tx *txn) createGroup(want *state.EndpointGroup) error {
 	if next.Identity, err = tx.take(identities(), next.StoreKey()); err != nil {
 		return err
 	}
+	if next.VLAN, err = tx.groupVLAN(network, next); err != nil {
+		return err
+	}
 	tx.Put(want)
 	tx.Put(next)
 	return nil
+}
+
+// groupVLAN gives a group the VLAN by which ACI knows it, 0 in other fabric modes.
+func (tx *txn) groupVLAN(network *state.Network, owner *state.GroupState) (int, error) {
+	if global := tx.Global(); global == nil || global.NetworkInfraType != fabricACI {
+		return 0, nil
+	}
+	if network.Encap != state.EncapVLAN {
+		return 0, refuse(Conflict, "network %q has encap %q; in fabric mode %q the network of a group must be %q",
+			network.Key(), network.Encap, fabricACI, state.EncapVLAN)
+	}
+	tags, err := tx.tagsFor(network)
+	if err != nil {
+		return 0, err
+	}
+	return tx.take(tags, owner.StoreKey())
 }
 
 // checkPool refuses a pool that is not wholly free and usable.
@@ -149,6 +168,9 @@ func (tx *txn) deleteGroup(key string) error {
 	if decided := tx.GroupState(key); decided != nil {
 		tx.giveBack(state.PoolGroup, decided.ID, decided.StoreKey())
 		tx.giveBack(state.PoolIdentity, decided.Identity, decided.StoreKey())
+		if decided.VLAN != 0 {
+			tx.giveBack(state.PoolVLAN, decided.VLAN, decided.StoreKey())
+		}
 		tx.Delete(decided)
 	}
 	return nil

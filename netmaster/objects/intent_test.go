@@ -445,6 +445,35 @@ func TestProfilesAndContracts(t *testing.T) {
 	b.refused(err, NotFound, "aciGw not found")
 }
 
+// TestGroupVLANInACI: each group has a VLAN of its own, which comes back with its deletion.
+func TestGroupVLANInACI(t *testing.T) {
+	b := newBed(t)
+	ctx := t.Context()
+	b.ok(b.PutGlobal(ctx, &state.Global{NetworkInfraType: fabricACI, Vlans: "400-402"}))
+	vlan := net4("default:n", "10.1.0.0/24")
+	vlan.Encap = state.EncapVLAN
+	b.network(vlan)
+	b.network(net4("default:x", "10.2.0.0/24"))
+	_, err := b.PutEndpointGroup(ctx, group("default:g", "x", ""))
+	b.refused(err, Conflict, `must be "vlan"`)
+	tag := func(key string) (vlan int) {
+		b.view(func(m *ledger.Model) { vlan = m.GroupState(key).VLAN })
+		return vlan
+	}
+	b.group(group("default:a", "n", ""))
+	b.group(group("default:b", "n", ""))
+	if a, b := tag("default:a"), tag("default:b"); a != 401 || b != 402 {
+		t.Errorf("VLANs %d and %d", a, b)
+	}
+	_, err = b.PutEndpointGroup(ctx, group("default:c", "n", ""))
+	b.refused(err, Exhausted, "no vlans available")
+	b.ok(b.DeleteEndpointGroup(ctx, "default:a"))
+	b.group(group("default:c", "n", ""))
+	if got := tag("default:c"); got != 401 {
+		t.Errorf("VLAN %d", got)
+	}
+}
+
 func TestBgp(t *testing.T) {
 	b := newBed(t)
 	ctx := t.Context()

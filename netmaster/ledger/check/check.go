@@ -193,6 +193,9 @@ func (c *contents) checkGroups() {
 	for _, g := range c.groupState {
 		c.holds(g.StoreKey(), state.Allocation{Pool: state.PoolGroup, Number: g.ID})
 		c.holds(g.StoreKey(), state.Allocation{Pool: state.PoolIdentity, Number: g.Identity})
+		if g.VLAN != 0 {
+			c.holds(g.StoreKey(), state.Allocation{Pool: state.PoolVLAN, Number: g.VLAN})
+		}
 	}
 	claimed := map[string][]claim{}
 	for key, g := range c.groups {
