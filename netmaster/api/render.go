@@ -89,6 +89,13 @@ func inspectTenant(m *ledger.Model, t *state.Tenant) any {
 		figures.GroupTag, figures.AllocatedIPAddresses, figures.AvailableIPAddresses = "", "", ""
 		oper.EndpointGroups = append(oper.EndpointGroups, figures)
 	}
+	oper.Endpoints = endpointOpers(m, ledger.EndpointsOfTenant(t.TenantName))
+	for _, p := range m.Policies(t.TenantName) {
+		oper.Policies = append(oper.Policies, policyOper(m, p))
+	}
+	for _, s := range m.Services(t.TenantName) {
+		oper.Servicelbs = append(oper.Servicelbs, serviceOper(m, s))
+	}
 	return client.Inspection[any, client.TenantOper]{Config: tenant(m, t), Oper: oper}
 }
 

@@ -35,12 +35,16 @@ func policy(m *ledger.Model, p *state.Policy) any {
 }
 
 func inspectPolicy(m *ledger.Model, p *state.Policy) any {
+	return client.Inspection[any, client.PolicyOper]{Config: policy(m, p), Oper: policyOper(m, p)}
+}
+
+func policyOper(m *ledger.Model, p *state.Policy) client.PolicyOper {
 	var oper client.PolicyOper
 	for _, g := range m.GroupsIn(ledger.GroupsWithPolicy(p.Key())) {
 		oper.Endpoints = append(oper.Endpoints, endpointOpers(m, ledger.EndpointsOfGroup(g.Key()))...)
 	}
 	oper.NumEndpoints = len(oper.Endpoints)
-	return client.Inspection[any, client.PolicyOper]{Config: policy(m, p), Oper: oper}
+	return oper
 }
 
 func rule(m *ledger.Model, r *state.Rule) any {

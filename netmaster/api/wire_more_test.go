@@ -154,6 +154,9 @@ func TestTenantOfEverything(t *testing.T) {
 	if o.TotalPolicies != 1 || o.TotalNetprofiles != 1 || o.TotalServicelbs != 1 || o.TotalAppProfiles != 1 || o.TotalNetworks != 1 {
 		t.Errorf("figures %+v", o)
 	}
+	if len(o.Policies) != 1 || len(o.Servicelbs) != 1 || o.Servicelbs[0].ServiceVip != "10.1.2.1" {
+		t.Errorf("figures of its parts %+v", o)
+	}
 	for name, set := range map[string]client.LinkSet{
 		"policy": l.Policies, "netprofile": l.NetProfiles, "serviceLB": l.Servicelbs, "appProfile": l.AppProfiles, "network": l.Networks,
 	} {

@@ -112,7 +112,7 @@ func TestTenantOnTheWire(t *testing.T) {
 	equal(t, "inspect", r.must("GET", "/api/v1/inspect/tenants/blue/", ""),
 		`{"Config":{"key":"blue","tenantName":"blue","link-sets":{"EndpointGroups":{"blue:g1":{"type":"endpointGroup","key":"blue:g1"}},`+
 			`"Networks":{"blue:n1":{"type":"network","key":"blue:n1"}}}},`+
-			`"Oper":{"endpointGroups":[{"externalPktTag":1,"pktTag":1}],`+
+			`"Oper":{"endpointGroups":[{"externalPktTag":1,"pktTag":1}],"endpoints":`+endpoint+`,`+
 			`"networks":[{"allocatedAddressesCount":1,"allocatedIPAddresses":"10.1.2.1","availableIPAddresses":"10.1.2.2-10.1.2.254",`+
 			`"endpoints":`+endpoint+`,"externalPktTag":1,"numEndpoints":1,"pktTag":1}],"totalEPGs":1,"totalEndpoints":1,"totalNetworks":1}}`)
 	equal(t, "list", r.must("GET", "/api/v1/tenants/?consistency=cache", ""),

@@ -30,10 +30,13 @@ type TenantLinkSets struct {
 	Volumes        LinkSet `json:"Volumes,omitempty"`
 }
 
-// TenantOper are the figures of a tenant.
+// TenantOper are the figures of a tenant. Its lists are sorted by the keys of what they are about, as in the link sets.
 type TenantOper struct {
 	EndpointGroups   []EndpointGroupOper `json:"endpointGroups,omitempty"`
+	Endpoints        []EndpointOper      `json:"endpoints,omitempty"`
 	Networks         []NetworkOper       `json:"networks,omitempty"`
+	Policies         []PolicyOper        `json:"policies,omitempty"`
+	Servicelbs       []ServiceLBOper     `json:"servicelbs,omitempty"`
 	TotalAppProfiles int                 `json:"totalAppProfiles,omitempty"`
 	TotalEPGs        int                 `json:"totalEPGs,omitempty"`
 	TotalEndpoints   int                 `json:"totalEndpoints,omitempty"`
