@@ -54,6 +54,12 @@ func (p *program) run(ctx context.Context, args []string) int {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	app := p.app()
+	if len(args) > 2 && args[1] == completeCommand && args[2] == "--" {
+		if err := p.complete(app, args[3:]); err != nil {
+			return exitLocal
+		}
+		return 0
+	}
 	if len(args) > 0 {
 		args = append(args[:1:1], flagsFirst(app.Commands, app.Flags, args[1:])...)
 	}
@@ -133,7 +139,8 @@ func (p *program) app() *cli.App {
 			return p.groupAction(c)
 		},
 		Commands: []*cli.Command{
-			p.aciGwCommand(), p.appProfileCommand(), p.bgpCommand(), p.endpointCommand(), p.contractsCommand(), p.globalCommand(),
+			p.aciGwCommand(), p.appProfileCommand(), p.bgpCommand(), p.completionCommand(), p.endpointCommand(), p.contractsCommand(),
+			p.globalCommand(),
 			p.groupCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
 			p.versionCommand(),
 		},
