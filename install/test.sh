@@ -25,7 +25,7 @@ run() {
   if ((PIPESTATUS[0])) || grep -qE '^(FAIL|panic:)' "$log"; then
     failed=1
     echo "---- output of the failed packages"
-    awk '/^=== RUN/ && !keep {buffer=""} {buffer=buffer $0 "\n"} /^FAIL/ {printf "%s", buffer} /^(ok|FAIL|\?)/ {buffer=""}' "$log" |
+    awk '{buffer=buffer $0 "\n"} /^(ok|\?)[ \t]/ {buffer=""} /^FAIL[ \t]/ {printf "%s", buffer; buffer=""}' "$log" |
       grep -vE '^=== (RUN|PAUSE|CONT)|^ *--- PASS' | tail -300
   fi
 }

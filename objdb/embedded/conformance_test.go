@@ -65,5 +65,5 @@ func TestConformance(t *testing.T) {
 				}
 			},
 		}
-	})
+	}, "WatchSurvivesRestart") // its clients end with it
 }
