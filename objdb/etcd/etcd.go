@@ -139,6 +139,10 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 func (s *Store) Get(ctx context.Context, key string) (objdb.KV, error) {
 	ctx, cancel := limit(ctx)
 	defer cancel()
+	// A server in this process may answer although the context has ended.
+	if err := ctx.Err(); err != nil {
+		return objdb.KV{}, fmt.Errorf("reading %q: %w", key, classify(err))
+	}
 	resp, err := s.client.Get(ctx, s.root+key)
 	if err != nil {
 		return objdb.KV{}, fmt.Errorf("reading %q: %w", key, classify(err))
@@ -190,6 +194,9 @@ func (s *Store) Commit(ctx context.Context, txn objdb.Txn) (int64, error) {
 func (s *Store) commit(ctx context.Context, txn objdb.Txn) (int64, error) {
 	ctx, cancel := limit(ctx)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("committing: %w", classify(err))
+	}
 	ops, err := s.ops(txn.Then)
 	if err != nil {
 		return 0, fmt.Errorf("committing: %w", err)
