@@ -31,8 +31,8 @@ run() {
 }
 
 mapfile -t unit < <(go list ./... | grep -v '/test/e2e')
-CGO_ENABLED=1 run unit go test -race -v -timeout 15m "${unit[@]}"
-run e2e go test -v -timeout 40m ./test/e2e/...
+CGO_ENABLED=1 run unit go test -race -count=1 -v -timeout 15m "${unit[@]}"
+run e2e go test -count=1 -v -timeout 40m ./test/e2e/...
 
 skipped=$(cat "$logs"/*.log | sed -nE 's/^ *--- SKIP: ([^ ]+).*/\1/p' | sort -u)
 unlisted=$(comm -23 <(echo "$skipped") <(grep -vE '^(#|$)' test/skips.txt | cut -d' ' -f1 | sort -u) | sed '/^$/d')
