@@ -124,19 +124,25 @@ func (m methods) allowed() string {
 	return strings.Join(names, ", ")
 }
 
+// endpoint is the handler of one path. The OpenAPI document reads from the router which methods it has.
+type endpoint struct {
+	server *server
+	methods
+}
+
 // handle serves one path.
-func (s *server) handle(m methods) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		make, ok := m.of(r.Method)
-		if !ok {
-			w.Header().Set("Allow", m.allowed())
-			writeError(w, r, &statusError{http.StatusMethodNotAllowed,
-				fmt.Sprintf("%s does not take %s; allowed are %s", r.URL.Path, r.Method, m.allowed())})
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		s.respond(w, r, make)
-	})
+func (s *server) handle(m methods) http.Handler { return endpoint{s, m} }
+
+func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	make, ok := e.of(r.Method)
+	if !ok {
+		w.Header().Set("Allow", e.allowed())
+		writeError(w, r, &statusError{http.StatusMethodNotAllowed,
+			fmt.Sprintf("%s does not take %s; allowed are %s", r.URL.Path, r.Method, e.allowed())})
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	e.server.respond(w, r, make)
 }
 
 func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
