@@ -174,7 +174,7 @@ func TestAnotherHistory(t *testing.T) {
 func TestRecordsNotUnderstood(t *testing.T) {
 	s := newStore()
 	s.load(t, at(5), allBuckets(), hostRecord("a", 1, 1),
-		protocol.Record{Kind: "rule", Key: "r", Revision: 2, Body: json.RawMessage(`{}`)})
+		protocol.Record{Kind: "mystery", Key: "r", Revision: 2, Body: json.RawMessage(`{}`)})
 	if update := s.take(); !update.Replace || len(update.Set) != 1 {
 		t.Errorf("update %+v", update)
 	}
@@ -202,10 +202,10 @@ func TestGuards(t *testing.T) {
 		return record
 	}
 	rule := func(key string, revision int64, guards ...string) protocol.Record {
-		return protocol.Record{Kind: "rule", Key: key, Revision: revision, Body: json.RawMessage(`{}`), Guards: guards}
+		return protocol.Record{Kind: "mystery", Key: key, Revision: revision, Body: json.RawMessage(`{}`), Guards: guards}
 	}
 	gone := func(key string, revision int64) protocol.Record {
-		return protocol.Record{Kind: "rule", Key: key, Revision: revision}
+		return protocol.Record{Kind: "mystery", Key: key, Revision: revision}
 	}
 	s := newStore()
 	open := func(want bool, what string) {
@@ -311,7 +311,7 @@ func (noAgent) Apply(context.Context, drivers.Update) ([]protocol.NotRealised, e
 func FuzzNotified(f *testing.F) {
 	f.Add(protocol.MethodSnapshot, []byte(`{"position":{"store":"s","revision":2},"buckets":[0,255],"records":[{"kind":"host","key":"a","revision":1,"body":{"name":"a"}}],"last":true}`))
 	f.Add(protocol.MethodSnapshot, []byte(`{"buckets":[-1,256],"last":true}`))
-	f.Add(protocol.MethodChange, []byte(`{"position":{"store":"s","revision":9},"records":[{"kind":"rule","key":"a","revision":1,"body":5},{"kind":"host","key":"a","revision":3}]}`))
+	f.Add(protocol.MethodChange, []byte(`{"position":{"store":"s","revision":9},"records":[{"kind":"mystery","key":"a","revision":1,"body":5},{"kind":"host","key":"a","revision":3}]}`))
 	f.Add(protocol.MethodChange, []byte(`{"records":[{"kind":"host","key":"b","revision":-1,"body":null},{"body":[]}]}`))
 	f.Add("state.other", []byte(`null`))
 	logger := logrus.New()

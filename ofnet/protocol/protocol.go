@@ -35,7 +35,7 @@ import (
 )
 
 // Version of the protocol, "major.minor". A peer of another major or more than one minor apart is refused.
-const Version = "1.0"
+const Version = "1.1"
 
 // Port is the default TCP port of netmaster for agents.
 const Port = 9001
@@ -150,6 +150,9 @@ type Snapshot struct {
 type Change struct {
 	Position Position `json:"position"`
 	Records  []Record `json:"records"`
+	// Requests are the ids of requests that led to the change, as far as they are known, for the agent's log. A snapshot
+	// names none.
+	Requests []string `json:"requests,omitempty"`
 }
 
 // Ack says that everything up to Position is realised in the datapath, except what NotRealised names.
@@ -168,6 +171,35 @@ type NotRealised struct {
 // Statistics are kept in memory by netmaster and shown by inspect.
 type Statistics struct {
 	Endpoints []EndpointCounters `json:"endpoints,omitempty"`
+	Rules     []RuleCounters     `json:"rules,omitempty"`    // that were hit
+	Services  []ServiceCounters  `json:"services,omitempty"` // of clients on this host
+	Drops     []DropCounter      `json:"drops,omitempty"`
+}
+
+// RuleCounters are what a rule decided on this host since its flows were made. A packet between two hosts counts on both.
+type RuleCounters struct {
+	Key     string `json:"key"` // of the rule's record
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// ServiceCounters are what a client on this host and a provider of a service said to each other.
+type ServiceCounters struct {
+	Service  string     `json:"service"` // key of its record
+	Client   netip.Addr `json:"client"`
+	Provider netip.Addr `json:"provider"`
+	// In and Out as the client sees them.
+	PacketsIn  uint64 `json:"packetsIn"`
+	BytesIn    uint64 `json:"bytesIn"`
+	PacketsOut uint64 `json:"packetsOut"`
+	BytesOut   uint64 `json:"bytesOut"`
+}
+
+// DropCounter is how many packets a host dropped for a reason: "spoof", "policy", "blocked", "no service", "invalid", ...
+type DropCounter struct {
+	Reason  string `json:"reason"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 // EndpointCounters are totals since the port was made, seen from the container.

@@ -208,7 +208,7 @@ func TestNotUnderstood(t *testing.T) {
 	a, _ := c.start("h0", false)
 	a.settle(t, c)
 	position := c.change(distribute.ScopedRecord{
-		Record: protocol.Record{Kind: "rule", Key: "r", Body: json.RawMessage(`{"x":1}`)}, Everyone: true,
+		Record: protocol.Record{Kind: "mystery", Key: "r", Body: json.RawMessage(`{"x":1}`)}, Everyone: true,
 	})
 	a.settle(t, c)
 	eventually(t, "the acknowledgement", func() bool { return len(c.masters[0].Acknowledged(position.Revision)) == 0 })
