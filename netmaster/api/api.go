@@ -145,6 +145,11 @@ func (s *server) router() *mux.Router {
 		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
 		{"/debug/epcleanup/host/{host}", methods{remove: s.leaderOnly(s.cleanHost)}},
 		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.inspectEndpoint}},
+		{"/api/v1/endpoints", methods{get: s.leaderOnly(s.listEndpoints)}},
+		{"/api/v1/endpoints/{key:.*[^/]}", methods{get: s.leaderOnly(s.oneEndpoint), remove: s.leaderOnly(s.releaseEndpoint)}},
+		{"/api/v1/hosts", methods{get: s.leaderOnly(s.listHosts)}},
+		{"/api/v1/hosts/{key}", methods{get: s.leaderOnly(s.oneHost), remove: s.leaderOnly(s.releaseHost)}},
+		{"/api/v1/inspect/hosts/{key}", methods{get: s.leaderOnly(s.inspectHost)}},
 	} {
 		r.Handle(route.path+optionalSlash, s.handle(route.methods))
 	}

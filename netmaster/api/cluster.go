@@ -60,10 +60,14 @@ func heldOrphans(orphans []objects.Orphan) (warnings []string) {
 		}
 	}
 	for _, host := range slices.Sorted(maps.Keys(held)) {
-		warnings = append(warnings, fmt.Sprintf("host %q no longer has %d of its endpoints, more than half; they are kept until "+
-			"DELETE /debug/epcleanup/tenant/TENANT/net/NETWORK releases them (/debug/ofnet lists them)", host, held[host]))
+		warnings = append(warnings, fmt.Sprintf("host %q %s", host, heldWarning(host, held[host])))
 	}
 	return warnings
+}
+
+func heldWarning(host string, held int) string {
+	return fmt.Sprintf("no longer has %d of its endpoints, more than half; they are kept until \"netctl endpoint release "+
+		"--orphaned --host %s\" (\"netctl endpoint ls --orphaned\" lists them)", held, host)
 }
 
 // connectedAgents are the addresses of the agents that are attached to this netmaster.
@@ -205,12 +209,19 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader strin
 // unknownPath answers for every path that nothing is at.
 func (s *server) unknownPath(r *http.Request) (any, error) {
 	message := fmt.Sprintf("there is nothing at %s", shorten(r.URL.Path))
-	if strings.HasPrefix(r.URL.Path, "/api/v1/") {
-		var names []string
-		for _, c := range s.collections {
-			names = append(names, c.name)
-		}
-		message += "; collections are " + strings.Join(names, ", ") + ", and endpoints for inspect"
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/")
+	if !ok {
+		return nil, &statusError{http.StatusNotFound, message}
 	}
+	rest, _ = strings.CutPrefix(rest, "inspect/")
+	name, key, _ := strings.Cut(strings.Trim(rest, "/"), "/")
+	names := []string{}
+	for _, c := range s.collections {
+		if c.name == name && strings.Contains(key, "/") {
+			return nil, &statusError{http.StatusNotFound, fmt.Sprintf("%s not found: %q; no name or key holds a slash", c.kind, shorten(key))}
+		}
+		names = append(names, c.name)
+	}
+	message += "; collections are " + strings.Join(names, ", ") + ", hosts and endpoints"
 	return nil, &statusError{http.StatusNotFound, message}
 }

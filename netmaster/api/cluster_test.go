@@ -142,7 +142,7 @@ func TestCleanup(t *testing.T) {
 		{"blue/ep/default-gone", 404, "no endpoint to release"},
 		{"default/ep/default-here", 404, "1 are plugged in on hosts that are connected"},
 		{"default/pod/x", 400, "category \"pod\" is unknown"},
-		{"default/group/g1", 409, "add ?force=true"}, // its agent may only be restarting
+		{"default/group/g1", 409, "?force=true"}, // its agent may only be restarting
 		{"default/group/g1?force=true", 200, "released 1 endpoint(s) of group g1 in tenant default: gone/default-gone/eth0"},
 		{"default/group/g1", 404, "1 are plugged in on hosts that are connected"},
 		{"blue/ep/gone/blue-gone/eth0?force=true", 200, "released 1 endpoint(s) of ep gone/blue-gone/eth0 in tenant blue"},

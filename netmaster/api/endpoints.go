@@ -21,26 +21,9 @@ const (
 )
 
 func (s *server) inspectEndpoint(r *http.Request) (any, error) {
-	key := mux.Vars(r)["key"]
 	var out client.EndpointInspection
-	var ids []state.EndpointID
-	err := s.view(r, func(m *ledger.Model) {
-		found := endpointsMatching(m, key)
-		if len(found) == 1 {
-			out.Oper = endpointOper(m, found[0])
-		}
-		ids = idsOf(found)
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case len(ids) == 0:
-		return nil, notFound("endpoint", shorten(key))
-	case len(ids) > 1:
-		return nil, &statusError{http.StatusConflict,
-			fmt.Sprintf("%q is the name of %d endpoints; give one of these ids: %s", shorten(key), len(ids), idList(ids))}
-	}
-	return out, nil
+	_, err := s.endpointCalled(r, func(m *ledger.Model, e *state.Endpoint) { out.Oper = endpointOper(m, e) })
+	return out, err
 }
 
 // endpointsMatching finds endpoints by their id, else by container id, container name or runtime id, else by the
@@ -131,7 +114,7 @@ func (s *server) cleanEndpoints(r *http.Request) (any, error) {
 func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]state.EndpointID, error) {
 	var found []*state.Endpoint
 	var known bool
-	justGone := make(map[string]bool) // hosts that were connected until recently
+	recent := make(map[string]bool) // hosts that were connected until recently
 	err := s.Reader.View(r.Context(), func(m *ledger.Model) {
 		key := state.ModelKey(tenant, name)
 		switch category {
@@ -144,7 +127,7 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 		}
 		for _, e := range found {
 			host := m.Host(e.Host)
-			justGone[e.Host] = host != nil && !host.Dead && host.SilentSince.IsZero()
+			recent[e.Host] = host != nil && !host.Dead && host.SilentSince.IsZero()
 		}
 	})
 	if err != nil {
@@ -157,13 +140,9 @@ func (s *server) leftOver(r *http.Request, tenant, category, name string) ([]sta
 	plugged := len(found)
 	found = slices.DeleteFunc(found, func(e *state.Endpoint) bool { return connected[e.Host] && !orphaned[e.EndpointID] })
 	plugged -= len(found)
-	if r.URL.Query().Get("force") != "true" {
-		for _, e := range found {
-			if justGone[e.Host] && !orphaned[e.EndpointID] {
-				return nil, &statusError{http.StatusConflict, fmt.Sprintf(
-					"host %q was heard of less than a minute or so ago and may only be restarting its agent; nothing was released: "+
-						"try again later, or add ?force=true if it is gone for good", e.Host)}
-			}
+	for _, e := range found {
+		if recent[e.Host] && !orphaned[e.EndpointID] && !forced(r) {
+			return nil, justGone(e.Host)
 		}
 	}
 	if len(found) == 0 {

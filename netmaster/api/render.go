@@ -124,6 +124,7 @@ func networkOper(m *ledger.Model, n *state.Network) client.NetworkOper {
 		oper.AllocatedIPAddresses = alloc.FormatAddresses(usage.Used)
 		oper.AvailableIPAddresses = alloc.FormatAddresses(usage.Free)
 	}
+	oper.RestingIPAddresses = alloc.FormatAddresses(restingAddresses(m, n))
 	return oper
 }
 
@@ -188,6 +189,7 @@ func globalOper(m *ledger.Model, g *state.Global, mode string) client.GlobalOper
 	if vxlans, err := state.ParseRange(g.Vxlans); err == nil {
 		oper.FreeVXLANsStart = vxlans.First - 1
 	}
+	oper.QuarantinedIDs = quarantined(m)
 	return oper
 }
 

@@ -76,6 +76,8 @@ type NetworkOper struct {
 	NetworkTag              string         `json:"networkTag,omitempty"`
 	NumEndpoints            int            `json:"numEndpoints,omitempty"`
 	PktTag                  int            `json:"pktTag,omitempty"`
+	// RestingIPAddresses were released just now and are given only when nothing else is free; they are available ones.
+	RestingIPAddresses string `json:"restingIPAddresses,omitempty"`
 }
 
 // EndpointGroup is a group with what it uses and belongs to.
@@ -126,6 +128,9 @@ type GlobalOper struct {
 	NumNetworks     int    `json:"numNetworks,omitempty"` // VLANs and VXLANs in use
 	VlansInUse      string `json:"vlansInUse,omitempty"`  // "1, 10-11, 300"
 	VxlansInUse     string `json:"vxlansInUse,omitempty"`
+	// QuarantinedIDs are numbers that were released and that some host may still use, by pool: vlan, vni, vrf (tenants),
+	// network, group, identity, service. They are given again when every host has acknowledged that they are gone.
+	QuarantinedIDs map[string]string `json:"quarantinedIDs,omitempty"`
 }
 
 // EndpointOper is one endpoint. IPAddress has always two entries: IPv4, then IPv6 or an empty string.

@@ -37,6 +37,7 @@ type session struct {
 	// Guarded by server.mu.
 	host        string // set when the host's place is taken, before it is registered
 	instance    string
+	since       time.Time // of its registration
 	pending     pending
 	acked       protocol.Position
 	notRealised []protocol.NotRealised
@@ -277,6 +278,7 @@ func (s *Server) attach(sess *session, request *protocol.RegisterRequest) error 
 	s.index.SetCatalog(sess.host, request.Catalog)
 	position := s.index.Position()
 	sess.pending.attach(position, s.differing(sess.host, request))
+	sess.since = time.Now()
 	memory := s.hosts[sess.host]
 	if memory == nil {
 		memory = &hostMemory{}

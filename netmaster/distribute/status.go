@@ -21,6 +21,7 @@ type HostStatus struct {
 	Desired      int64                  `json:"desired"`
 	Acknowledged int64                  `json:"acknowledged"`
 	LastSeen     time.Time              `json:"lastSeen,omitzero"` // zero: not since this netmaster leads
+	Since        time.Time              `json:"since,omitzero"`    // when it connected; zero unless it is
 	NotRealised  []protocol.NotRealised `json:"notRealised,omitempty"`
 }
 
@@ -151,7 +152,7 @@ func (s *Server) hostStatus(name string) HostStatus {
 		status.LastSeen, status.Acknowledged, status.NotRealised = memory.lastSeen, memory.acked.Revision, memory.notRealised
 	}
 	if sess := s.sessions[name]; sess != nil && sess.pending.attached {
-		status.Connected = true
+		status.Connected, status.Since = true, sess.since
 		status.LastSeen = sess.stream.LastHeard()
 		status.Acknowledged = s.ackedBy(sess)
 		status.NotRealised = sess.notRealised
