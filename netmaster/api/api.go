@@ -80,7 +80,7 @@ type Cluster interface {
 	Masters() []string
 }
 
-// Options of the server. All are required but Timeout, Forward and Log.
+// Options of the server. All are required but Timeout, Forward, Log and Observe.
 type Options struct {
 	Reader  Reader
 	Changes Changes
@@ -93,6 +93,8 @@ type Options struct {
 	// Forward carries requests that only the leader can answer to it; nil for http.DefaultTransport.
 	Forward http.RoundTripper
 	Log     *logrus.Entry
+	// Observe is told of every request; nil: nobody is.
+	Observe Observer
 }
 
 type server struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/normalise"
 	"github.com/contiv/contiv/netmaster/objects"
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 	"github.com/contiv/contiv/state"
 )
 
@@ -194,6 +195,10 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader strin
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: scheme, Host: leader})
 			p.Out.Header.Set(forwardedHeader, "1")
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			answer.Header.Del(requestid.Header) // the answer names it already
+			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			status := http.StatusServiceUnavailable

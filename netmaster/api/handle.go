@@ -9,11 +9,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
+
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 )
 
 // Limits of one request.
@@ -42,32 +42,38 @@ type Principal struct {
 // Anonymous is everybody, until there is a login.
 var Anonymous = Principal{Name: "anonymous"}
 
-// request is what is known of a request beside what it says.
-type request struct {
-	principal Principal
-	id        func() string // made up when it is first asked for
-}
-
-type requestKey struct{}
-
-func requestOf(ctx context.Context) request {
-	if r, ok := ctx.Value(requestKey{}).(request); ok {
-		return r
-	}
-	return request{Anonymous, func() string { return "" }}
-}
+type principalKey struct{}
 
 // PrincipalOf is who makes the request of the context.
-func PrincipalOf(ctx context.Context) Principal { return requestOf(ctx).principal }
+func PrincipalOf(ctx context.Context) Principal {
+	if p, ok := ctx.Value(principalKey{}).(Principal); ok {
+		return p
+	}
+	return Anonymous
+}
 
-func requestIDOf(ctx context.Context) string { return requestOf(ctx).id() }
+func requestIDOf(ctx context.Context) string { return requestid.Of(ctx) }
 
-// protect wraps everything: it names the request and who makes it, limits its time, and survives panics.
+// identify gives a request the id that its sender chose, or a new one, and says it in the answer.
+func identify(w http.ResponseWriter, r *http.Request) context.Context {
+	id := r.Header.Get(requestid.Header)
+	if !requestid.Valid(id) {
+		id = requestid.New()
+		r.Header.Set(requestid.Header, id) // goes along when the request is passed on to the leader
+	}
+	w.Header().Set(requestid.Header, id)
+	return requestid.With(r.Context(), id)
+}
+
+// protect wraps everything: it names the request and who makes it, limits its time, tells of it, and survives panics.
 func (s *server) protect(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(identify(out, r), s.Timeout)
 		defer cancel()
-		r = r.WithContext(context.WithValue(ctx, requestKey{}, request{Anonymous, sync.OnceValue(uuid.NewString)}))
+		r = r.WithContext(context.WithValue(ctx, principalKey{}, Anonymous))
+		w := &recorder{ResponseWriter: out}
+		defer func() { s.tell(r, w.code(), time.Since(began)) }()
 		defer func() {
 			switch cause := recover(); cause {
 			case nil:

@@ -98,6 +98,8 @@ const (
 	callTime = 30 * time.Second
 	// maxDirty is how many changed records are kept apart for an agent that lags; beyond, whole buckets are sent again.
 	maxDirty = 8192
+	// maxRequests is how many ids of requests are kept for one change message; of more, the latest count.
+	maxRequests = 64
 	// chunkBytes is the size at which a chunk of a snapshot is closed, well below protocol.MaxChunkBytes, so that
 	// replies do not wait long.
 	chunkBytes = 64 << 10
@@ -148,20 +150,20 @@ func (s *Server) SetLeader(leading bool, address string) {
 // Replace gives the server all records there are at a position. It is called before the first Publish, and when the
 // history between two positions is not known.
 func (s *Server) Replace(position protocol.Position, records []ScopedRecord) error {
-	return s.update(position, func(x *index.Index, touch index.Touch) error {
+	return s.update(position, nil, func(x *index.Index, touch index.Touch) error {
 		return x.Replace(position, records, touch)
 	})
 }
 
 // Publish gives the server the records that changed up to a position. Positions only grow; another store is made known
-// by Replace.
-func (s *Server) Publish(position protocol.Position, changes []ScopedRecord) error {
-	return s.update(position, func(x *index.Index, touch index.Touch) error {
+// by Replace. requests are the ids of the requests that led to it, which are told to the agents it concerns.
+func (s *Server) Publish(position protocol.Position, changes []ScopedRecord, requests ...string) error {
+	return s.update(position, requests, func(x *index.Index, touch index.Touch) error {
 		return x.Apply(position, changes, touch)
 	})
 }
 
-func (s *Server) update(position protocol.Position, apply func(*index.Index, index.Touch) error) error {
+func (s *Server) update(position protocol.Position, requests []string, apply func(*index.Index, index.Touch) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.index.Position()
@@ -169,7 +171,8 @@ func (s *Server) update(position protocol.Position, apply func(*index.Index, ind
 		// The past that agents resume from is another one: they register anew.
 		s.closeSessions("the store is another one or was set back")
 	}
-	if err := apply(s.index, s.touch); err != nil {
+	touch := func(host string, ref index.Ref) { s.touch(host, ref, requests) }
+	if err := apply(s.index, touch); err != nil {
 		return fmt.Errorf("taking in the changes up to revision %d: %w", position.Revision, err)
 	}
 	s.loaded = true
@@ -183,15 +186,15 @@ func (s *Server) update(position protocol.Position, apply func(*index.Index, ind
 }
 
 // touch notes that a host needs to be told of a record. Called with mu held.
-func (s *Server) touch(host string, ref index.Ref) {
+func (s *Server) touch(host string, ref index.Ref, requests []string) {
 	if host != index.Everyone {
 		if sess := s.sessions[host]; sess != nil {
-			sess.pending.touch(ref)
+			sess.pending.touch(ref, requests)
 		}
 		return
 	}
 	for _, sess := range s.sessions {
-		sess.pending.touch(ref)
+		sess.pending.touch(ref, requests)
 	}
 }
 

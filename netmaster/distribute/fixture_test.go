@@ -158,6 +158,7 @@ type client struct {
 	records   []protocol.Record
 	snapshots int // complete ones
 	chunks    int
+	requests  []string // named with changes
 	position  protocol.Position
 	ack       bool
 }
@@ -180,13 +181,17 @@ func (f *fixture) dial(secure *tls.Config) *client {
 }
 
 func (c *client) notified(method string, params json.RawMessage) error {
-	var message protocol.Snapshot // has all members of a change
+	var message struct {
+		protocol.Snapshot
+		Requests []string `json:"requests"` // of a change
+	}
 	if err := json.Unmarshal(params, &message); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.records = append(c.records, message.Records...)
+	c.requests = append(c.requests, message.Requests...)
 	if method == protocol.MethodSnapshot {
 		c.chunks++
 		if !message.Last {

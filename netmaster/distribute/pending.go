@@ -3,20 +3,23 @@ package distribute
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/contiv/contiv/netmaster/distribute/index"
 	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 )
 
 // pending is what a session still has to be sent: names of records, whose newest form is looked up when a message is
 // put together. Its size has a bound that does not depend on how long the agent lags.
 //
-// Invariants: len(dirty) <= maxDirty; while snapshot is not nil no change is sent; sent never goes back.
+// Invariants: len(dirty) <= maxDirty; requests is empty if dirty is; while snapshot is not nil no change is sent; sent never goes back.
 type pending struct {
 	attached bool // the host has registered; before, nothing is noted
 	snapshot *snapshot
 	dirty    map[index.Ref]struct{}
+	requests []string // ids of the requests behind dirty, at most maxRequests
 	// again are buckets to send whole, because too many of their records changed to keep them apart.
 	again    [protocol.Buckets]bool
 	anyAgain bool
@@ -40,7 +43,7 @@ func (p *pending) attach(position protocol.Position, buckets []int) {
 	p.snapshot = &snapshot{position: position, buckets: buckets}
 }
 
-func (p *pending) touch(ref index.Ref) {
+func (p *pending) touch(ref index.Ref, requests []string) {
 	if !p.attached {
 		return
 	}
@@ -51,6 +54,14 @@ func (p *pending) touch(ref index.Ref) {
 		p.dirty = map[index.Ref]struct{}{}
 	}
 	p.dirty[ref] = struct{}{}
+	for _, request := range requests {
+		if !slices.Contains(p.requests, request) {
+			p.requests = append(p.requests, request)
+		}
+	}
+	if over := len(p.requests) - maxRequests; over > 0 {
+		p.requests = slices.Delete(p.requests, 0, over)
+	}
 	if len(p.dirty) <= maxDirty {
 		return
 	}
@@ -58,7 +69,7 @@ func (p *pending) touch(ref index.Ref) {
 		p.again[protocol.BucketOf(ref.Kind, ref.Key)] = true
 	}
 	p.anyAgain = true
-	p.dirty = nil
+	p.dirty, p.requests = nil, nil
 }
 
 // owes tells whether there is something to send when the index is at a revision.
@@ -99,6 +110,9 @@ func (p *pending) startAgain(position protocol.Position) {
 		if p.again[protocol.BucketOf(ref.Kind, ref.Key)] {
 			delete(p.dirty, ref)
 		}
+	}
+	if len(p.dirty) == 0 {
+		p.requests = nil
 	}
 	p.again, p.anyAgain = [protocol.Buckets]bool{}, false
 	p.snapshot = &snapshot{position: position, buckets: buckets}
@@ -151,10 +165,14 @@ func (p *pending) nextChange(x *index.Index, host string, out *bytes.Buffer) {
 		message.add(encoded)
 		delete(p.dirty, ref)
 	}
-	if len(p.dirty) == 0 {
-		p.sent = x.Position()
-	}
 	out.WriteByte(']')
+	if len(p.requests) > 0 {
+		out.WriteString(`,"requests":`)
+		out.Write(encodeIDs(p.requests))
+	}
+	if len(p.dirty) == 0 {
+		p.sent, p.requests = x.Position(), nil
+	}
 	message.close(p.sent)
 }
 
@@ -167,8 +185,16 @@ func tombstone(ref index.Ref, revision int64) json.RawMessage {
 	return data
 }
 
+func encodeIDs(ids []string) []byte {
+	data, err := json.Marshal(ids)
+	if err != nil {
+		return []byte("[]") // strings always encode
+	}
+	return data
+}
+
 // envelopeBytes is more than all of a change but its records takes.
-const envelopeBytes = 1 << 10
+const envelopeBytes = 1<<10 + maxRequests*(requestid.MaxBytes+3)
 
 // message is a notification being written: everything up to its records.
 type message struct {

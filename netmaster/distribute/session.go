@@ -16,6 +16,7 @@ import (
 	"github.com/sourcegraph/jsonrpc2"
 
 	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 	"github.com/contiv/contiv/ofnet/protocol/wire"
 )
 
@@ -141,7 +142,10 @@ func (s *session) Handle(_ context.Context, conn *jsonrpc2.Conn, request *jsonrp
 		if request.Params != nil {
 			params = *request.Params
 		}
+		ctx = requestid.With(ctx, requestid.FromMeta(request.Meta))
+		began := time.Now()
 		result, after, err := s.call(ctx, request.Method, params)
+		s.logCall(ctx, request.Method, params, began, err)
 		if err != nil {
 			err = conn.ReplyWithError(ctx, request.ID, wire.EncodeError(err))
 		} else {
@@ -154,6 +158,29 @@ func (s *session) Handle(_ context.Context, conn *jsonrpc2.Conn, request *jsonrp
 			after()
 		}
 	})
+}
+
+// logCall tells of a call that may have changed something, with the id by which its effects can be followed.
+func (s *session) logCall(ctx context.Context, method string, params json.RawMessage, began time.Time, err error) {
+	switch method {
+	case protocol.MethodPing, protocol.MethodSettleEndpoint, protocol.MethodRegister: // the last has words of its own
+		return
+	}
+	log := s.log.WithFields(logrus.Fields{"request": requestid.Of(ctx), "method": method, "took": time.Since(began).Round(time.Microsecond)})
+	if host, err := s.caller(method); err == nil {
+		log = log.WithField("host", host)
+	}
+	var about struct {
+		ID *protocol.EndpointID `json:"id"`
+	}
+	if json.Unmarshal(params, &about) == nil && about.ID != nil {
+		log = log.WithField("endpoint", about.ID.String())
+	}
+	if err != nil {
+		log.WithError(err).Info("an agent's call was refused")
+		return
+	}
+	log.Info("an agent's call")
 }
 
 // notified takes a notification of the agent. An error ends the session.

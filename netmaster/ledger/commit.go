@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 	"github.com/contiv/contiv/state"
 )
 
@@ -24,6 +25,7 @@ const (
 
 // flight is a transaction under way, from its planning until it has failed or the model contains it.
 type flight struct {
+	request  string // id of the request behind it, empty if there is none
 	fence    objdb.Compare
 	compares map[string]int64
 	writes   map[string]write
@@ -95,7 +97,7 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 		if !leading {
 			return nil, 0, ErrNotLeader
 		}
-		f, waits, revision, err := l.planOnce(fence, plan)
+		f, waits, revision, err := l.planOnce(requestid.Of(ctx), fence, plan)
 		if errors.Is(err, errBehind) {
 			if err := l.waitFor(ctx, fence.Revision); err != nil {
 				return nil, 0, err
@@ -116,7 +118,7 @@ func (l *Ledger) plan(ctx context.Context, plan func(*Tx) error) (*flight, int64
 // errBehind says that the model lacks what earlier leaders wrote, all of it before this leadership began.
 var errBehind = errors.New("the model is behind")
 
-func (l *Ledger) planOnce(fence objdb.Compare, plan func(*Tx) error) (*flight, map[*flight]bool, int64, error) {
+func (l *Ledger) planOnce(request string, fence objdb.Compare, plan func(*Tx) error) (*flight, map[*flight]bool, int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.model.revision < fence.Revision {
@@ -136,12 +138,12 @@ func (l *Ledger) planOnce(fence objdb.Compare, plan func(*Tx) error) (*flight, m
 	if l.ctx.Err() != nil {
 		return nil, nil, 0, fmt.Errorf("nothing was written: %w: netmaster is stopping", objdb.ErrUnavailable)
 	}
-	return l.begin(tx, fence), nil, 0, nil
+	return l.begin(tx, request, fence), nil, 0, nil
 }
 
 // begin claims what the transaction writes and starts it.
-func (l *Ledger) begin(tx *Tx, fence objdb.Compare) *flight {
-	f := &flight{fence: fence, compares: tx.compares, writes: tx.writes, order: tx.order, done: make(chan struct{})}
+func (l *Ledger) begin(tx *Tx, request string, fence objdb.Compare) *flight {
+	f := &flight{request: request, fence: fence, compares: tx.compares, writes: tx.writes, order: tx.order, done: make(chan struct{})}
 	for key := range f.writes {
 		l.flights[key] = f
 		for _, record := range f.forms(key) {
@@ -253,11 +255,20 @@ func (f *flight) wrote(event objdb.Event) bool {
 	})
 }
 
+// requestOf is the id of the request behind an event of a key that the flight writes. A nil flight has none. No other
+// change of the key can come while the flight is under way, unless somebody writes past the leader.
+func (f *flight) requestOf() string {
+	if f == nil {
+		return ""
+	}
+	return f.request
+}
+
 // asArrivals is what a watch would tell of the flight, with the records as they were put instead of read again.
 func (f *flight) asArrivals() []arrival {
 	out := make([]arrival, 0, len(f.order))
 	for _, key := range f.order {
-		out = append(out, arrival{key: key, revision: f.revision, record: f.writes[key].next})
+		out = append(out, arrival{key: key, revision: f.revision, record: f.writes[key].next, request: f.request})
 	}
 	return out
 }

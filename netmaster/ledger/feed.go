@@ -12,6 +12,8 @@ type Change struct {
 	Initial bool
 	// Records are those that changed, each once, with its newest form. It may be empty: then only the revision moved.
 	Records []Delta
+	// Requests are the ids (package requestid) of the requests of this process that led to the change, each once.
+	Requests []string
 }
 
 // Delta is the change of one record. Old is nil if it is new, New is nil if it went.

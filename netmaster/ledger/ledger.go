@@ -239,9 +239,13 @@ func (r *receiver) Apply(batch objdb.Batch) {
 		switch {
 		case event.Revision <= known:
 		case writers[i].wrote(event):
-			arrivals = append(arrivals, arrival{key: event.Key, revision: event.Revision, record: writers[i].writes[event.Key].next})
+			arrivals = append(arrivals, arrival{
+				key: event.Key, revision: event.Revision, record: writers[i].writes[event.Key].next, request: writers[i].request,
+			})
 		default:
-			arrivals = append(arrivals, arrive(event))
+			a := arrive(event)
+			a.request = writers[i].requestOf()
+			arrivals = append(arrivals, a)
 		}
 	}
 	l.mu.Lock()
@@ -263,6 +267,9 @@ func (l *Ledger) apply(revision int64, arrivals []arrival) {
 		}
 		if delta := l.model.set(a); delta != nil {
 			change.Records = append(change.Records, *delta)
+			if a.request != "" && !slices.Contains(change.Requests, a.request) {
+				change.Requests = append(change.Requests, a.request)
+			}
 		}
 		if a.problem != nil {
 			l.log.WithField("key", a.key).Warn("left out a record of the store: " + a.problem.Error())

@@ -225,6 +225,7 @@ type arrival struct {
 	revision int64
 	record   state.Record // nil: deleted, not readable, or not the model's
 	problem  error
+	request  string // id of the request that wrote it, if this process knows
 }
 
 func arrive(event objdb.Event) arrival {

@@ -2,9 +2,11 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/drivers"
 	"github.com/contiv/contiv/ofnet/protocol"
@@ -14,7 +16,10 @@ import (
 // applyLoop hands what changed to the agent, all that came meanwhile at once, and acknowledges it.
 func (s *Session) applyLoop(ctx context.Context) {
 	pause := s.newBackoff()
-	var retry <-chan time.Time
+	var (
+		retry    <-chan time.Time
+		requests []string // behind what is being applied
+	)
 	for {
 		select {
 		case <-s.applyWake:
@@ -22,10 +27,12 @@ func (s *Session) applyLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		update, due := s.take()
+		update, more, due := s.take()
 		if !due {
 			continue
 		}
+		requests = append(requests, more...)
+		requests = requests[max(0, len(requests)-maxRequests):]
 		notRealised, err := s.config.Agent.Apply(ctx, update)
 		if ctx.Err() != nil {
 			return
@@ -37,6 +44,11 @@ func (s *Session) applyLoop(ctx context.Context) {
 		}
 		retry = nil
 		pause.Reset()
+		if len(requests) > 0 {
+			s.config.Log.WithFields(logrus.Fields{"requests": slices.Compact(requests), "revision": update.Position.Revision}).
+				Info("realised changes")
+			requests = nil
+		}
 		s.applied(update.Position, notRealised)
 	}
 }
@@ -47,18 +59,19 @@ func (s *Session) newBackoff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// take answers what is to be applied now, if anything.
-func (s *Session) take() (drivers.Update, bool) {
+// take answers what is to be applied now, if anything, and the ids of the requests behind it.
+func (s *Session) take() (update drivers.Update, requests []string, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.store.synced || !s.welcome {
-		return drivers.Update{}, false
+		return drivers.Update{}, nil, false
 	}
 	if len(s.store.changed) == 0 && s.store.taken && !s.ackDue && !s.unapplied {
-		return drivers.Update{}, false
+		return drivers.Update{}, nil, false
 	}
 	s.ackDue, s.unapplied = false, true
-	return s.store.take(), true
+	requests, s.requests = s.requests, nil
+	return s.store.take(), requests, true
 }
 
 func (s *Session) applyFailed(err error) {

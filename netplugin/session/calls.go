@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sourcegraph/jsonrpc2"
 
 	"github.com/contiv/contiv/ofnet/protocol"
+	"github.com/contiv/contiv/ofnet/protocol/requestid"
 	"github.com/contiv/contiv/ofnet/protocol/wire"
 )
 
@@ -113,7 +118,10 @@ func (s *Session) callOn(ctx context.Context, method string, request, reply any)
 	if l == nil {
 		return nil, fmt.Errorf("%s: %w (%s)", method, ErrUnreachable, s.Status().Problem)
 	}
-	err := wire.DecodeError(l.conn.Call(ctx, method, request, reply))
+	ctx = requestid.Ensure(ctx)
+	began := time.Now()
+	err := wire.DecodeError(l.conn.Call(ctx, method, request, reply, jsonrpc2.Meta(requestid.Meta{Request: requestid.Of(ctx)})))
+	s.called(ctx, method, request, time.Since(began), err)
 	var refused *protocol.Error
 	switch {
 	case err == nil:
@@ -127,4 +135,26 @@ func (s *Session) callOn(ctx context.Context, method string, request, reply any)
 		return nil, fmt.Errorf("%s: %w", method, ctx.Err())
 	}
 	return nil, fmt.Errorf("%s: %w: %w", method, ErrUnreachable, err)
+}
+
+// called tells of a call to netmaster, with the id by which it is found in netmaster's log.
+func (s *Session) called(ctx context.Context, method string, request any, took time.Duration, err error) {
+	if s.config.Observe != nil {
+		s.config.Observe(method, took, err)
+	}
+	if method == protocol.MethodSettleEndpoint {
+		return // changes nothing
+	}
+	log := s.config.Log.WithFields(logrus.Fields{"request": requestid.Of(ctx), "method": method, "took": took.Round(time.Microsecond)})
+	switch r := request.(type) {
+	case protocol.CreateEndpointRequest:
+		log = log.WithField("endpoint", r.ID.String())
+	case protocol.DeleteEndpointRequest:
+		log = log.WithField("endpoint", r.ID.String())
+	}
+	if err != nil {
+		log.WithError(err).Info("netmaster refused a call or did not answer")
+		return
+	}
+	log.Info("called netmaster")
 }

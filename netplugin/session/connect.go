@@ -24,6 +24,7 @@ import (
 const (
 	dialTime     = 3 * time.Second
 	registerTime = 15 * time.Second
+	maxRequests  = 64 // ids of requests kept for the log
 	maxTried     = 32 // netmasters tried in one round, redirects included
 )
 
@@ -207,6 +208,7 @@ func (s *Session) register(ctx context.Context, l *link) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.welcome, s.connected, s.leader, s.problem = true, true, l.address, ""
+	s.registrations++
 	s.learned = reply.Masters[:min(len(reply.Masters), maxTried)]
 	s.wakeApply()
 	s.announce()
@@ -271,7 +273,12 @@ func (s *Session) notified(l *link, method string, params json.RawMessage) error
 			return fmt.Errorf("%s: %w", method, err)
 		}
 		records := decodeRecords(message.Records)
-		return s.merge(l, true, func() error { s.store.change(&message, records); return nil })
+		return s.merge(l, true, func() error {
+			s.store.change(&message, records)
+			s.requests = append(s.requests, message.Requests...)
+			s.requests = s.requests[max(0, len(s.requests)-maxRequests):]
+			return nil
+		})
 	}
 	// What a newer netmaster says beside is not for us.
 	return nil

@@ -58,6 +58,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timing overrides how long things take (tests).
 	Timing Timing
+	// Observe, if not nil, is told of every call to netmaster: how long it took and what came of it. It must be quick.
+	Observe func(method string, took time.Duration, err error)
 }
 
 // Timing of a session; zero values mean those of the protocol, and a few tenths of a second for the waits.
@@ -85,6 +87,8 @@ type Status struct {
 	Realised    protocol.Position      `json:"realised"`
 	Records     int                    `json:"records"`
 	NotRealised []protocol.NotRealised `json:"notRealised,omitempty"`
+	// Registrations is how often a netmaster took this host's registration since the agent started.
+	Registrations int `json:"registrations"`
 }
 
 // Session keeps one host attached to the netmasters. All methods may be called at once.
@@ -104,6 +108,9 @@ type Session struct {
 	leader    string
 	learned   []string
 	problem   string
+
+	requests      []string // ids of requests behind what was not taken yet, at most maxRequests
+	registrations int
 
 	ackDue       bool // the stream moved since the last acknowledgement
 	unapplied    bool // the agent was given a change and did not realise it yet
@@ -215,7 +222,7 @@ func (s *Session) Status() Status {
 	defer s.mu.Unlock()
 	status := Status{
 		Connected: s.connected, Problem: cmp.Or(s.problem, s.applyProblem), Desired: s.store.position, Realised: s.realised,
-		Records: len(s.store.held), NotRealised: s.notRealised,
+		Records: len(s.store.held), NotRealised: s.notRealised, Registrations: s.registrations,
 	}
 	if s.connected {
 		status.Master = s.link.address

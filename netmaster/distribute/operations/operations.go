@@ -33,11 +33,14 @@ func Feed(l *ledger.Ledger, server *distribute.Server, log *logrus.Entry) (stop 
 	store := l.StoreID()
 	return l.Subscribe(func(m *ledger.Model, change ledger.Change) {
 		position := protocol.Position{Store: store, Revision: change.Revision}
-		publish := server.Publish
+		records := normalise.Changes(m, change)
+		var err error
 		if change.Initial {
-			publish = server.Replace
+			err = server.Replace(position, records)
+		} else {
+			err = server.Publish(position, records, change.Requests...)
 		}
-		if err := publish(position, normalise.Changes(m, change)); err != nil {
+		if err != nil {
 			log.WithError(err).Error("publishing to the agents")
 		}
 	})

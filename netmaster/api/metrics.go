@@ -1,0 +1,93 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Observer is told of every request when it has been answered: the collection, "plugin", "debug" or "other" (a short
+// list, never what a client wrote), the method, the status and the time it took. It must be quick.
+type Observer func(collection, method string, status int, took time.Duration)
+
+// recorder notes the status of an answer on its way.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 { // before those comes another one
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(data []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(data) //nolint:wrapcheck // the answer's own error
+}
+
+// Flush implements http.Flusher, for answers that go on.
+func (r *recorder) Flush() {
+	if flusher, ok := r.ResponseWriter.(http.Flusher); ok {
+		flusher.Flush()
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// code is the status that was answered.
+func (r *recorder) code() int {
+	if r.status == 0 {
+		return http.StatusOK // nothing was written, for which net/http writes this
+	}
+	return r.status
+}
+
+// tell counts a request, and logs it if it may have changed something.
+func (s *server) tell(r *http.Request, status int, took time.Duration) {
+	if s.Observe != nil {
+		s.Observe(s.collectionOf(r.URL.Path), knownMethod(r.Method), status, took)
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return
+	}
+	s.logOf(r).WithFields(logrus.Fields{
+		"status": status, "took": took.Round(time.Microsecond), "principal": PrincipalOf(r.Context()).Name,
+	}).Info("request")
+}
+
+// collectionOf is what a path belongs to. The answers are few, whatever clients ask for.
+func (s *server) collectionOf(path string) string {
+	path = strings.TrimPrefix(path, "/")
+	if rest, ok := strings.CutPrefix(path, "api/v1/"); ok {
+		name, _, _ := strings.Cut(strings.TrimPrefix(rest, "inspect/"), "/")
+		if name == "endpoints" || slices.ContainsFunc(s.collections, func(c collection) bool { return c.name == name }) {
+			return name
+		}
+		return "other"
+	}
+	switch first, _, _ := strings.Cut(path, "/"); first {
+	case "plugin", "debug", "version", "info", "services", "service":
+		return first
+	}
+	return "other"
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodPatch:
+		return method
+	}
+	return "other"
+}
