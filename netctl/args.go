@@ -57,3 +57,20 @@ func takesNext(known []cli.Flag, arg string) bool {
 	}
 	return false
 }
+
+// helpLast makes "help WORDS" the same as "WORDS --help", which the library answers with more.
+func helpLast(known []cli.Flag, args []string) []string {
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case len(arg) > 1 && arg[0] == '-':
+			if takesNext(known, arg) {
+				i++
+			}
+		case (arg == "help" || arg == "h") && i+1 < len(args):
+			return slices.Concat(args[:i], args[i+1:], []string{"--help"})
+		default:
+			return args
+		}
+	}
+	return args
+}

@@ -61,7 +61,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 0
 	}
 	if len(args) > 0 {
-		args = append(args[:1:1], flagsFirst(app.Commands, app.Flags, args[1:])...)
+		args = append(args[:1:1], flagsFirst(app.Commands, app.Flags, helpLast(app.Flags, args[1:]))...)
 	}
 	err := app.RunContext(ctx, args)
 	if err == nil {
@@ -141,7 +141,7 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.aciGwCommand(), p.appProfileCommand(), p.bgpCommand(), p.completionCommand(), p.endpointCommand(), p.contractsCommand(),
 			p.globalCommand(),
-			p.groupCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
+			p.groupCommand(), p.hostCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
 			p.versionCommand(),
 		},
 	}

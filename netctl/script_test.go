@@ -9,8 +9,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
@@ -29,8 +32,8 @@ import (
 var update = flag.Bool("update", false, "write what the commands print into testdata")
 
 // TestScripts runs every script of testdata against a netmaster of its own and compares what is printed. A line
-// "$ netctl ..." is a command; "+ endpoint HOST CONTAINER TENANT NETWORK [GROUP]" plugs something in; lines with # are
-// comments; the rest is output, with the exit status at the end unless it is 0.
+// "$ netctl ..." is a command; "+ endpoint HOST CONTAINER TENANT NETWORK [GROUP]" plugs something in, "+ connected HOST"
+// makes its agent connected, "+ registers HOST" has it register with nothing plugged in; lines with # are comments; the rest is output, with the exit status at the end unless it is 0.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -62,14 +65,29 @@ type stage struct {
 	objects *objects.Objects
 	program *program
 	url     string
+	agents  *connections
+	hosts   []string // that have registered
 }
 
 type nobody struct{}
 
-func (nobody) Hosts() []distribute.HostStatus { return nil }
-func (nobody) Leader() (string, bool)         { return "192.0.2.1:9999", true }
-func (nobody) LocalAddress() string           { return "192.0.2.1:9999" }
-func (nobody) Masters() []string              { return nil }
+func (nobody) Leader() (string, bool) { return "192.0.2.1:9999", true }
+func (nobody) LocalAddress() string   { return "192.0.2.1:9999" }
+func (nobody) Masters() []string      { return nil }
+
+// connections are the agents that a script says are connected.
+type connections struct{ connected []string }
+
+func (c *connections) Connected(host string) bool  { return slices.Contains(c.connected, host) }
+func (c *connections) Acknowledged(int64) []string { return []string{"host1"} }
+func (c *connections) Hosts() (out []distribute.HostStatus) {
+	for _, host := range c.connected {
+		out = append(out, distribute.HostStatus{
+			Host: host, Connected: true, Desired: 9, Acknowledged: 7, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		})
+	}
+	return out
+}
 
 func startStage(t *testing.T) *stage {
 	t.Helper()
@@ -88,18 +106,23 @@ func startStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(book.Close)
-	own := objects.New(book, objects.Options{}, log)
+	agents := new(connections)
+	own := objects.New(book, objects.Options{AddressRest: time.Minute}, log)
+	own.SetAgents(agents)
 	if _, err := own.Seed(t.Context(), &state.Global{FwdMode: state.ForwardBridge}); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(api.Handler(api.Options{
-		Reader: book, Changes: api.ChangesOf(own), Agents: nobody{}, Cluster: nobody{}, Mode: "docker", Log: log,
+		Reader: book, Changes: api.ChangesOf(own), Agents: agents, Cluster: nobody{}, Mode: "docker", Log: log,
 	}))
 	t.Cleanup(server.Close)
 	t.Setenv("NETMASTER", server.URL)
 	t.Setenv("HOME", t.TempDir())
-	return &stage{t: t, objects: own, url: server.URL}
+	return &stage{t: t, objects: own, url: server.URL, agents: agents}
 }
+
+// instant is the time of now in an answer.
+var instant = regexp.MustCompile(`20[0-9-]{8}T[0-9:]{8}\.[0-9]+Z`)
 
 // play runs a script and returns it with the output there is now.
 func (s *stage) play(script string) string {
@@ -110,7 +133,8 @@ func (s *stage) play(script string) string {
 		case strings.HasPrefix(line, "$ netctl"):
 			out.WriteString(line)
 			output, status := s.netctl(words(strings.TrimSpace(line[2:]))...)
-			out.WriteString(strings.NewReplacer(s.url, "http://NETMASTER", version.Get().String(), "VERSION LINES").Replace(output))
+			output = strings.NewReplacer(s.url, "http://NETMASTER", version.Get().String(), "VERSION LINES").Replace(output)
+			out.WriteString(instant.ReplaceAllString(output, "TIME"))
 			if status != 0 {
 				fmt.Fprintf(&out, "[exit %d]\n", status)
 			}
@@ -118,6 +142,14 @@ func (s *stage) play(script string) string {
 		case strings.HasPrefix(line, "+ endpoint "):
 			out.WriteString(line + "\n")
 			s.plug(strings.Fields(line)[2:])
+		case strings.HasPrefix(line, "+ connected "):
+			out.WriteString(line + "\n")
+			s.agents.connected = append(s.agents.connected, strings.Fields(line)[2])
+		case strings.HasPrefix(line, "+ registers "):
+			out.WriteString(line + "\n")
+			if _, err := s.objects.RegisterHost(s.t.Context(), registration(strings.Fields(line)[2])); err != nil {
+				s.t.Fatal(err)
+			}
 		case strings.HasPrefix(line, "#"):
 			out.WriteString(line)
 		}
@@ -164,11 +196,18 @@ func (s *stage) netctl(args ...string) (string, int) {
 	return out.String(), status
 }
 
+func registration(host string) *protocol.RegisterRequest {
+	return &protocol.RegisterRequest{Host: host, MTU: 1500, Build: "1.0.0"}
+}
+
 func (s *stage) plug(what []string) {
 	s.t.Helper()
 	ctx := s.t.Context()
-	if _, err := s.objects.RegisterHost(ctx, &protocol.RegisterRequest{Host: what[0], MTU: 1500}); err != nil {
-		s.t.Fatal(err)
+	if !slices.Contains(s.hosts, what[0]) {
+		s.hosts = append(s.hosts, what[0])
+		if _, err := s.objects.RegisterHost(ctx, registration(what[0])); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	_, _, err := s.objects.CreateEndpoint(ctx, &protocol.CreateEndpointRequest{
 		ID:     protocol.EndpointID{Host: what[0], ContainerID: what[1], IfName: "eth0"},
