@@ -62,6 +62,46 @@ func Controller(id uint16) Action {
 	return encode(a)
 }
 
+// Punt is a copy of the packet for the connection with a controller id.
+type Punt struct {
+	ID     uint16
+	MaxLen uint16 // bytes of the packet; 0 for all
+	// Meter limits how many are sent; the packet itself goes on whatever the meter says. 0 for none. The meter need
+	// not exist when the flow is added: until it does, nothing is limited.
+	Meter uint32
+}
+
+// Properties of a punt on the wire.
+const (
+	puntMaxLen = iota
+	puntID
+	_ // reason: the usual
+	_ // userdata: comes back with packet-ins of a format that is not used
+	_ // pause
+	puntMeter
+)
+
+// Action is the punt as an action.
+func (p Punt) Action() Action {
+	if p.MaxLen == 0 {
+		p.MaxLen = of.OFPCML_NO_BUFFER
+	}
+	if p.Meter == 0 {
+		a := of.NewNXActionController(p.ID)
+		a.MaxLen, a.Reason = p.MaxLen, of.R_ACTION
+		return encode(a)
+	}
+	wire := append(nicira(of.NXAST_CONTROLLER2), 0, 0, 0, 0, 0, 0)
+	for _, property := range [][2]uint16{{puntMaxLen, p.MaxLen}, {puntID, p.ID}} {
+		wire = append(wire, 0, byte(property[0]), 0, 6, byte(property[1]>>8), byte(property[1]), 0, 0)
+	}
+	wire = binary.BigEndian.AppendUint32(append(wire, 0, puntMeter, 0, 8), p.Meter)
+	return closeNicira(wire)
+}
+
+// Note does nothing. The switch keeps it and tells it with the flow, with zeros after it up to 8n-2 bytes.
+func Note(text []byte) Action { return closeNicira(append(nicira(of.NXAST_NOTE), text...)) }
+
 // ToGroup hands the packet to a group and goes on with the packet as it was.
 func ToGroup(id uint32) Action { return encode(of.NewActionGroup(id)) }
 
@@ -83,17 +123,25 @@ func PushVLAN(vid uint16) []Action {
 	return []Action{encode(of.NewActionPushVlan(0x8100)), setField(VLAN(vid))}
 }
 
-// CTClear forgets what conntrack said of the packet.
-func CTClear() Action {
-	wire := make([]byte, 0, 16)
-	wire = binary.BigEndian.AppendUint16(wire, of.ActionType_Experimenter)
-	wire = binary.BigEndian.AppendUint16(wire, 16)
+// nicira begins an action of Nicira's, closeNicira ends it: it writes the length and pads to eight bytes.
+func nicira(subtype uint16) []byte {
+	wire := make([]byte, 0, 64)
+	wire = append(wire, 0xff, 0xff, 0, 0)
 	wire = binary.BigEndian.AppendUint32(wire, of.NxExperimenterID)
-	wire = binary.BigEndian.AppendUint16(wire, nxCTClear)
-	return Action{string(wire[:16])}
+	return binary.BigEndian.AppendUint16(wire, subtype)
 }
 
-const nxCTClear = 43 // the library lacks it
+func closeNicira(wire []byte) Action {
+	wire = pad8(wire, 0)
+	if len(wire) > maxAction {
+		panic(fmt.Sprintf("openflow: action of %d bytes", len(wire)))
+	}
+	binary.BigEndian.PutUint16(wire[2:], uint16(len(wire)))
+	return Action{string(wire)}
+}
+
+// maxAction is what the length field of an action can say, in whole units of eight bytes.
+const maxAction = 0xfff8
 
 func setField(t Term) Action { return encode(of.NewActionSetField(t.libField())) }
 
@@ -115,6 +163,9 @@ func SetIPSrc(a netip.Addr) Action { return setField(IPSrcAddr(a)) }
 // SetIPDst writes the destination address.
 func SetIPDst(a netip.Addr) Action { return setField(IPDstAddr(a)) }
 
+// SetDSCP writes the differentiated services code point, 0..63. Needs a match on either IP.
+func SetDSCP(v uint8) Action { return setField(IPDSCP(v)) }
+
 // SetARPOp writes the operation. Needs a match on ARP, as the other ARP writes do.
 func SetARPOp(v uint16) Action { return setField(ARPOp(v)) }
 
@@ -130,6 +181,12 @@ func SetICMPv6Type(v uint8) Action { return setField(ICMPv6Type(v)) }
 // SetNDTll writes the target link-layer option. Needs a match on type 136.
 func SetNDTll(m MAC) Action { return setField(NDTll(m)) }
 
+// SetNDSll writes the source link-layer option. Needs a match on type 135.
+func SetNDSll(m MAC) Action { return setField(NDSll(m)) }
+
+// SetNDTarget writes the target. Needs a match on type 135 or 136.
+func SetNDTarget(a netip.Addr) Action { return setField(NDTarget(a)) }
+
 // SetNDFlags writes R, S and O: see the NDRouter... constants. Needs a match on type 135 or 136, as SetNDOption does.
 func SetNDFlags(v uint32) Action { return setField(number(FieldNDFlags, uint64(v))) }
 
@@ -142,34 +199,3 @@ const (
 
 // SetNDOption writes the type of the link-layer option: 1 source, 2 target.
 func SetNDOption(v uint8) Action { return setField(number(FieldNDOption, uint64(v))) }
-
-func (r Reg) field() Field { return FieldReg0 + Field(r.Index) }
-
-func (r Reg) ofsNbits() uint16 { return uint16(r.First)<<6 | uint16(r.Bits-1) }
-
-// Load writes a range of a register and leaves its other bits.
-func (r Reg) Load(v uint32) Action {
-	r.check(v)
-	return encode(of.NewNXActionRegLoad(r.ofsNbits(), r.field().header(), uint64(v)))
-}
-
-// Range is bits of a field, for Move.
-type Range struct {
-	Field Field
-	First uint8
-	Bits  uint8
-}
-
-// Whole is all bits of a field.
-func Whole(f Field) Range { return Range{f, 0, uint8(fields[f].bits)} }
-
-// Range is the register field as source or target of a move.
-func (r Reg) Range() Range { return Range{r.field(), r.First, r.Bits} }
-
-// Move copies bits; both ranges must be equally long.
-func Move(from, to Range) Action {
-	if from.Bits != to.Bits || from.Bits == 0 {
-		panic(fmt.Sprintf("openflow: move of %d bits of %v to %d bits of %v", from.Bits, from.Field, to.Bits, to.Field))
-	}
-	return encode(of.NewNXActionRegMove(uint16(from.Bits), uint16(from.First), uint16(to.First), from.Field.header(), to.Field.header()))
-}

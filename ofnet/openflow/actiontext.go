@@ -94,10 +94,22 @@ func niciraText(body string) (string, error) {
 	switch u16(body, 8) {
 	case of.NXAST_RESUBMIT_TABLE:
 		return fmt.Sprintf("resubmit(,%d)", body[12]), nil
-	case nxCTClear:
+	case of.NXAST_CT_CLEAR:
 		return "ct_clear", nil
 	case of.NXAST_CONTROLLER:
-		return fmt.Sprintf("controller(id=%d)", u16(body, 12)), nil
+		return puntText(u16(body, 10), u16(body, 12), 0), nil
+	case of.NXAST_CONTROLLER2:
+		return punt2Text(body[16:])
+	case of.NXAST_CONJUNCTION:
+		return fmt.Sprintf("conjunction(%d,%d/%d)", u32(body, 12), int(body[10])+1, body[11]), nil
+	case of.NXAST_NOTE:
+		return noteText(body[10:]), nil
+	case of.NXAST_CT:
+		return ctText(body)
+	case of.NXAST_NAT:
+		return natText(body)
+	case of.NXAST_LEARN, nxLearn2:
+		return learnText(body)
 	}
 	if len(body) != 24 {
 		return "", errAction
@@ -120,6 +132,41 @@ func niciraText(body string) (string, error) {
 
 func appendLoad(value string) []byte {
 	return appendHex(nil, binary.BigEndian.Uint64([]byte(value)))
+}
+
+func puntText(maxLen, id uint16, meter uint32) string {
+	var parts []string
+	switch {
+	case id == 0 && meter == 0:
+		return fmt.Sprintf("CONTROLLER:%d", maxLen)
+	case maxLen != of.OFPCML_NO_BUFFER:
+		parts = append(parts, fmt.Sprintf("max_len=%d", maxLen))
+	}
+	if id != 0 {
+		parts = append(parts, fmt.Sprintf("id=%d", id))
+	}
+	if meter != 0 {
+		parts = append(parts, fmt.Sprintf("meter_id=%d", meter))
+	}
+	return "controller(" + strings.Join(parts, ",") + ")"
+}
+
+func punt2Text(properties string) (string, error) {
+	if len(properties) != 24 {
+		return "", errAction
+	}
+	return puntText(u16(properties, 4), u16(properties, 12), u32(properties, 20)), nil
+}
+
+func noteText(text string) string {
+	out := []byte("note:")
+	for i := range len(text) {
+		if i > 0 {
+			out = append(out, '.')
+		}
+		out = fmt.Appendf(out, "%02x", text[i])
+	}
+	return string(out)
 }
 
 func rangeText(header string, first, bits int) (string, error) {

@@ -59,12 +59,18 @@ func TestCommitInstallsWhatStringSays(t *testing.T) {
 		{ID: 2, Type: GroupAll, Buckets: []Bucket{{Actions: Do(ToGroup(1))}}},
 		{ID: 3, Type: GroupSelect, Buckets: []Bucket{{Weight: 5, Actions: Do(Output(1))}}},
 		{ID: 4, Type: GroupAll},
+		{ID: 5, Type: GroupIndirect, Buckets: []Bucket{{Actions: Do(regA.Load(1), Resubmit(3))}}},
+		{ID: 6, Type: GroupSelect, Buckets: []Bucket{
+			{Weight: 100, Actions: Do(CT{Commit: true, Table: 31, ZoneFrom: ctZone, NAT: DNAT(ip4, 8080), Exec: Do(ctSvc.Load(1))}.Action())},
+			{Weight: 1, Actions: Do(CT{Commit: true, Table: 31, ZoneFrom: ctZone, NAT: DNAT(ip6, 8080)}.Action())},
+			{Weight: 7, Actions: Do(ToGroup(3))},
+		}},
 	}
 	var mods []Mod
 	for _, g := range groups {
 		mods = append(mods, SetGroup(g))
 	}
-	flows := everything()
+	flows := append(everything(), policyFlows()...)
 	mods = append(mods, addAll(flows)...)
 	if err := c.Commit(ctx, mods); err != nil {
 		t.Fatal(err)
@@ -87,7 +93,7 @@ func TestCommitInstallsWhatStringSays(t *testing.T) {
 	left := slices.DeleteFunc(slices.Clone(flows), func(f Flow) bool { return f == flows[0] || f == flows[5] || f.Cookie == 0x1234 })
 	got = ovs.Flows()
 	diff(t, got, sortedText(left))
-	if ids, err := c.GroupIDs(ctx); err != nil || len(ids) != 3 {
+	if ids, err := c.GroupIDs(ctx); err != nil || len(ids) != 5 {
 		t.Errorf("GroupIDs: %v, %v", ids, err)
 	}
 	sum, err := c.Aggregate(ctx, 0, 0)

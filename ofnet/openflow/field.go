@@ -16,6 +16,7 @@ const (
 	FieldCTState
 	FieldCTZone
 	FieldCTMark
+	FieldCTLabel
 	FieldReg0 // and fifteen more
 
 	FieldTunID Field = iota + 15
@@ -31,12 +32,16 @@ const (
 	FieldIPDst
 	FieldIP6Src
 	FieldIP6Dst
+	FieldIPDSCP
 	FieldIPProto
 	FieldIPTTL
 	FieldTCPSrc
 	FieldTCPDst
+	FieldTCPFlags
 	FieldUDPSrc
 	FieldUDPDst
+	FieldSCTPSrc
+	FieldSCTPDst
 	FieldARPOp
 	FieldARPSpa
 	FieldARPTpa
@@ -51,7 +56,9 @@ const (
 	FieldNDTll
 	FieldNDFlags  // the 32 bits before the target: R, S, O and reserved
 	FieldNDOption // type of the first option
-	numFields
+	FieldXXReg0   // and three more: four registers as one, for actions; XXReg.Is matches
+
+	numFields Field = iota + 18
 )
 
 // How a value is written.
@@ -64,6 +71,7 @@ const (
 	formatMAC
 	formatIP
 	formatState
+	formatTCPFlags
 )
 
 // classEricsson is the plain class of two neighbour discovery fields, a number of Open vSwitch's own.
@@ -112,6 +120,15 @@ var nxmAliases = map[uint32]Field{
 	uint32(of.OXM_CLASS_NXM_1)<<8 | uint32(of.NXM_NX_ND_SLL):      FieldNDSll,
 	uint32(of.OXM_CLASS_NXM_1)<<8 | uint32(of.NXM_NX_ND_TLL):      FieldNDTll,
 	uint32(of.OXM_CLASS_NXM_1)<<8 | uint32(of.NXM_NX_ICMPV6_TYPE): FieldICMP6Type,
+	uint32(of.OXM_CLASS_NXM_1)<<8 | uint32(of.NXM_NX_ICMPV6_CODE): FieldICMP6Code,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_ETH_TYPE):    FieldEthType,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_IP_PROTO):    FieldIPProto,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_TCP_SRC):     FieldTCPSrc,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_TCP_DST):     FieldTCPDst,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_UDP_SRC):     FieldUDPSrc,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_UDP_DST):     FieldUDPDst,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_ICMP_TYPE):   FieldICMPType,
+	uint32(of.OXM_CLASS_NXM_0)<<8 | uint32(of.NXM_OF_ICMP_CODE):   FieldICMPCode,
 }
 
 func makeFields() [numFields]fieldInfo {
@@ -123,6 +140,7 @@ func makeFields() [numFields]fieldInfo {
 		FieldCTState:   {nx, of.NXM_NX_CT_STATE, 4, 32, "ct_state", "ct_state", "NXM_NX_CT_STATE", formatState},
 		FieldCTZone:    {nx, of.NXM_NX_CT_ZONE, 2, 16, "ct_zone", "ct_zone", "NXM_NX_CT_ZONE", formatDec},
 		FieldCTMark:    {nx, of.NXM_NX_CT_MARK, 4, 32, "ct_mark", "ct_mark", "NXM_NX_CT_MARK", formatHex},
+		FieldCTLabel:   {nx, of.NXM_NX_CT_LABEL, 16, 128, "ct_label", "ct_label", "NXM_NX_CT_LABEL", formatHex},
 		FieldTunID:     {basic, of.OXM_FIELD_TUNNEL_ID, 8, 64, "tun_id", "tun_id", "NXM_NX_TUN_ID", formatHex},
 		FieldTunSrc:    {nx, of.NXM_NX_TUN_IPV4_SRC, 4, 32, "tun_src", "tun_src", "NXM_NX_TUN_IPV4_SRC", formatIP},
 		FieldTunDst:    {nx, of.NXM_NX_TUN_IPV4_DST, 4, 32, "tun_dst", "tun_dst", "NXM_NX_TUN_IPV4_DST", formatIP},
@@ -136,12 +154,16 @@ func makeFields() [numFields]fieldInfo {
 		FieldIPDst:     {basic, of.OXM_FIELD_IPV4_DST, 4, 32, "nw_dst", "ip_dst", "NXM_OF_IP_DST", formatIP},
 		FieldIP6Src:    {basic, of.OXM_FIELD_IPV6_SRC, 16, 128, "ipv6_src", "ipv6_src", "NXM_NX_IPV6_SRC", formatIP},
 		FieldIP6Dst:    {basic, of.OXM_FIELD_IPV6_DST, 16, 128, "ipv6_dst", "ipv6_dst", "NXM_NX_IPV6_DST", formatIP},
+		FieldIPDSCP:    {basic, of.OXM_FIELD_IP_DSCP, 1, 6, "nw_tos", "ip_dscp", "OXM_OF_IP_DSCP", formatDec},
 		FieldIPProto:   {basic, of.OXM_FIELD_IP_PROTO, 1, 8, "nw_proto", "nw_proto", "NXM_OF_IP_PROTO", formatDec},
 		FieldIPTTL:     {nx, of.NXM_NX_IP_TTL, 1, 8, "nw_ttl", "nw_ttl", "NXM_NX_IP_TTL", formatDec},
 		FieldTCPSrc:    {basic, of.OXM_FIELD_TCP_SRC, 2, 16, "tp_src", "tcp_src", "NXM_OF_TCP_SRC", formatDec},
 		FieldTCPDst:    {basic, of.OXM_FIELD_TCP_DST, 2, 16, "tp_dst", "tcp_dst", "NXM_OF_TCP_DST", formatDec},
+		FieldTCPFlags:  {nx, of.NXM_NX_TCP_FLAGS, 2, 12, "tcp_flags", "tcp_flags", "NXM_NX_TCP_FLAGS", formatTCPFlags},
 		FieldUDPSrc:    {basic, of.OXM_FIELD_UDP_SRC, 2, 16, "tp_src", "udp_src", "NXM_OF_UDP_SRC", formatDec},
 		FieldUDPDst:    {basic, of.OXM_FIELD_UDP_DST, 2, 16, "tp_dst", "udp_dst", "NXM_OF_UDP_DST", formatDec},
+		FieldSCTPSrc:   {basic, of.OXM_FIELD_SCTP_SRC, 2, 16, "tp_src", "sctp_src", "OXM_OF_SCTP_SRC", formatDec},
+		FieldSCTPDst:   {basic, of.OXM_FIELD_SCTP_DST, 2, 16, "tp_dst", "sctp_dst", "OXM_OF_SCTP_DST", formatDec},
 		FieldARPOp:     {basic, of.OXM_FIELD_ARP_OP, 2, 16, "arp_op", "arp_op", "NXM_OF_ARP_OP", formatDec},
 		FieldARPSpa:    {basic, of.OXM_FIELD_ARP_SPA, 4, 32, "arp_spa", "arp_spa", "NXM_OF_ARP_SPA", formatIP},
 		FieldARPTpa:    {basic, of.OXM_FIELD_ARP_TPA, 4, 32, "arp_tpa", "arp_tpa", "NXM_OF_ARP_TPA", formatIP},
@@ -164,18 +186,23 @@ func makeFields() [numFields]fieldInfo {
 		}
 		t[FieldReg0+Field(i)] = fieldInfo{nx, uint8(of.NXM_NX_REG0 + i), 4, 32, name, name, "NXM_NX_REG" + name[3:], formatHex}
 	}
+	for i := range 4 {
+		name := "xxreg" + string("0123"[i])
+		t[FieldXXReg0+Field(i)] = fieldInfo{nx, uint8(of.NXM_NX_XXREG0 + i), 16, 128, name, name, "NXM_NX_XXREG" + name[5:], formatHex}
+	}
 	return t
 }
 
 // printOrder is the order in which ovs-ofctl writes the fields of a match. Where eth_type and protocol give a
 // short word ("udp6") it stands at the place of FieldEthType here.
-var printOrder = [numFields]Field{
-	FieldConjID, FieldCTState, FieldCTZone, FieldCTMark, FieldEthType,
+var printOrder = [...]Field{
+	FieldConjID, FieldCTState, FieldCTZone, FieldCTMark, FieldCTLabel, FieldEthType,
 	FieldReg0, FieldReg0 + 1, FieldReg0 + 2, FieldReg0 + 3, FieldReg0 + 4, FieldReg0 + 5, FieldReg0 + 6, FieldReg0 + 7,
 	FieldReg0 + 8, FieldReg0 + 9, FieldReg0 + 10, FieldReg0 + 11, FieldReg0 + 12, FieldReg0 + 13, FieldReg0 + 14, FieldReg0 + 15,
 	FieldTunID, FieldTunSrc, FieldTunDst, FieldTunSrc6, FieldTunDst6, FieldMetadata, FieldInPort, FieldVLAN,
 	FieldEthSrc, FieldEthDst, FieldIPSrc, FieldIPDst, FieldIP6Src, FieldIP6Dst, FieldARPSpa, FieldARPTpa, FieldIPProto, FieldARPOp,
-	FieldARPSha, FieldARPTha, FieldIPTTL, FieldTCPSrc, FieldTCPDst, FieldUDPSrc, FieldUDPDst,
+	FieldARPSha, FieldARPTha, FieldIPDSCP, FieldIPTTL, FieldTCPSrc, FieldTCPDst, FieldTCPFlags, FieldUDPSrc, FieldUDPDst,
+	FieldSCTPSrc, FieldSCTPDst,
 	FieldICMPType, FieldICMPCode, FieldICMP6Type, FieldICMP6Code, FieldNDTarget, FieldNDSll, FieldNDTll, FieldNDFlags, FieldNDOption,
 }
 
@@ -185,6 +212,12 @@ func (f Field) String() string {
 		return "unknown"
 	}
 	return fields[f].set
+}
+
+// appendHeader writes the field's header as Nicira actions want it: how they name it differs from matches for some.
+func (f Field) appendHeader(buf []byte) []byte {
+	h := f.header()
+	return append(buf, byte(h.Class>>8), byte(h.Class), h.Field<<1, h.Length)
 }
 
 // header is what the library calls a field without value, as loads and moves want it.

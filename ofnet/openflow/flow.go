@@ -14,6 +14,8 @@ type Flow struct {
 	// IdleTimeout, HardTimeout in seconds remove the flow; 0 for never.
 	IdleTimeout uint16
 	HardTimeout uint16
+	// SendFlowRem has the flow's end told, with its counters, to connections: see Conn.Removed.
+	SendFlowRem bool
 	Match       Match
 	// Meter limits the packets before anything else is done; 0 for none.
 	Meter   uint32
@@ -81,6 +83,9 @@ func (f *Flow) String() string {
 	if f.HardTimeout != 0 {
 		timeouts += fmt.Sprintf("hard_timeout=%d, ", f.HardTimeout)
 	}
+	if f.SendFlowRem {
+		timeouts += "send_flow_rem "
+	}
 	b.WriteString(f.Key().text(timeouts))
 	b.WriteString(" actions=")
 	b.WriteString(f.instructionText())
@@ -110,7 +115,9 @@ type GroupType uint8
 // Types of groups.
 const (
 	GroupAll    GroupType = 0 // each, with a copy
-	GroupSelect GroupType = 1 // one, by weight
+	GroupSelect GroupType = 1 // one, by weight; packets of one connection go through the same
+	// GroupIndirect has one bucket.
+	GroupIndirect GroupType = 2
 )
 
 // String is the word of ovs-ofctl.
@@ -120,6 +127,8 @@ func (t GroupType) String() string {
 		return "all"
 	case GroupSelect:
 		return "select"
+	case GroupIndirect:
+		return "indirect"
 	}
 	return fmt.Sprintf("GroupType(%d)", uint8(t))
 }

@@ -25,6 +25,7 @@ const (
 	ProtoTCP    = 6
 	ProtoUDP    = 17
 	ProtoICMPv6 = 58
+	ProtoSCTP   = 132
 )
 
 // ParseMAC reads six colon-separated pairs of hexadecimal digits.
@@ -56,6 +57,9 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
+// Number is the address as a number, for loads.
+func (m MAC) Number() uint64 { return toNumber(m[:]) }
+
 // String is the usual form, lower case.
 func (m MAC) String() string { return string(appendMAC(nil, m[:])) }
 
@@ -86,7 +90,9 @@ func NewMatch(terms ...Term) Match {
 			sorted[i+1] = t.and(sorted[i+1])
 			continue
 		}
-		oxm = t.append(oxm)
+		if !t.masked || t.mask != [16]byte{} { // without a bit to match it would be another key for the same packets
+			oxm = t.append(oxm)
+		}
 	}
 	return Match{string(oxm)}
 }
@@ -241,6 +247,13 @@ func only4(what string, a netip.Addr) netip.Addr {
 	return a
 }
 
+func only6(what string, a netip.Addr) netip.Addr {
+	if !a.Is6() || a.Is4In6() {
+		panic(fmt.Sprintf("openflow: %s %q is not an IPv6 address", what, a))
+	}
+	return a
+}
+
 // InPort matches the OpenFlow number of the port the packet came in through.
 func InPort(port uint32) Term { return number(FieldInPort, uint64(port)) }
 
@@ -293,17 +306,20 @@ func ARPSpa(a netip.Addr) Term { return address(FieldARPSpa, 0, only4("ARP sende
 // ARPTpa matches the target's IPv4 address.
 func ARPTpa(a netip.Addr) Term { return address(FieldARPTpa, 0, only4("ARP target", a)) }
 
+// ARPTpaIn matches the target's IPv4 address being in a subnet.
+func ARPTpaIn(p netip.Prefix) Term {
+	only4("ARP target", p.Addr())
+	return prefix(FieldARPTpa, 0, p)
+}
+
 // ARPSha matches the sender's MAC address.
 func ARPSha(m MAC) Term { return mac(FieldARPSha, m) }
 
-// ICMPv6Type matches the message type. Needs EthType and IPProto.
-func ICMPv6Type(v uint8) Term { return number(FieldICMP6Type, uint64(v)) }
-
-// ICMPv6Code matches the message code. Needs ICMPv6Type.
-func ICMPv6Code(v uint8) Term { return number(FieldICMP6Code, uint64(v)) }
+// ARPTha matches the target's MAC address.
+func ARPTha(m MAC) Term { return mac(FieldARPTha, m) }
 
 // NDTarget matches the target of a neighbour solicitation or advertisement. Needs ICMPv6Type 135 or 136.
-func NDTarget(a netip.Addr) Term { return address(FieldNDTarget, FieldNDTarget, a) }
+func NDTarget(a netip.Addr) Term { return address(0, FieldNDTarget, only6("target", a)) }
 
 // NDSll matches the source link-layer option, all zero where there is none. Needs ICMPv6Type 135.
 func NDSll(m MAC) Term { return mac(FieldNDSll, m) }
@@ -314,20 +330,11 @@ func NDTll(m MAC) Term { return mac(FieldNDTll, m) }
 // TunID matches the key of the tunnel the packet came through: the VNI.
 func TunID(v uint64) Term { return number(FieldTunID, v) }
 
+// TunDst matches the outer destination address of the tunnel packet, of either family.
+func TunDst(a netip.Addr) Term { return address(FieldTunDst, FieldTunDst6, a) }
+
 // TunSrc matches the outer source address of the tunnel packet, of either family.
 func TunSrc(a netip.Addr) Term { return address(FieldTunSrc, FieldTunSrc6, a) }
-
-// TCPDst matches a destination port. Needs EthType and IPProto(ProtoTCP).
-func TCPDst(v uint16) Term { return number(FieldTCPDst, uint64(v)) }
-
-// UDPDst matches a destination port. Needs EthType and IPProto(ProtoUDP).
-func UDPDst(v uint16) Term { return number(FieldUDPDst, uint64(v)) }
-
-// UDPSrc matches a source port. Needs EthType and IPProto(ProtoUDP).
-func UDPSrc(v uint16) Term { return number(FieldUDPSrc, uint64(v)) }
-
-// TCPSrc matches a source port. Needs EthType and IPProto(ProtoTCP).
-func TCPSrc(v uint16) Term { return number(FieldTCPSrc, uint64(v)) }
 
 // VLAN matches tagged packets of one VLAN.
 func VLAN(vid uint16) Term { return number(FieldVLAN, uint64(vid)|0x1000) }
@@ -337,54 +344,3 @@ func Untagged() Term { return number(FieldVLAN, 0) }
 
 // Tagged matches packets with a VLAN tag, of whatever VLAN.
 func Tagged() Term { return masked(FieldVLAN, 0x1000, 0x1000) }
-
-// CTMark matches the bits of the connection mark that are set in mask.
-func CTMark(v, mask uint32) Term { return masked(FieldCTMark, uint64(v), uint64(mask)) }
-
-// CTState matches flags of the connection state: those of set must be set, those of clear must not.
-func CTState(set, clear CTFlags) Term { return masked(FieldCTState, uint64(set), uint64(set|clear)) }
-
-// CTFlags are flags of a connection's state.
-type CTFlags uint32
-
-// Flags of CTFlags.
-const (
-	CTNew CTFlags = 1 << iota
-	CTEst
-	CTRel
-	CTRpl
-	CTInv
-	CTTrk
-	CTSNAT
-	CTDNAT
-)
-
-// Reg is a named range of bits of one of the sixteen 32-bit registers.
-type Reg struct {
-	Index uint8 // 0..15
-	First uint8 // lowest bit
-	Bits  uint8 // how many
-	Name  string
-}
-
-// mask is the range's mask in its register.
-func (r Reg) mask() uint64 { return (1<<r.Bits - 1) << r.First }
-
-func (r Reg) check(v uint32) {
-	if r.Index > 15 || r.Bits == 0 || int(r.First)+int(r.Bits) > 32 || uint64(v) > r.mask()>>r.First {
-		panic(fmt.Sprintf("openflow: %d in register field %s (reg%d, %d bits from %d)", v, r.Name, r.Index, r.Bits, r.First))
-	}
-}
-
-// Is matches the range being v.
-func (r Reg) Is(v uint32) Term {
-	r.check(v)
-	return masked(FieldReg0+Field(r.Index), uint64(v)<<r.First, r.mask())
-}
-
-// String names the range and where it is: "VRF (reg5[0..15])".
-func (r Reg) String() string { return fmt.Sprintf("%s (%s)", r.Name, r.where()) }
-
-func (r Reg) where() string {
-	return fmt.Sprintf("reg%d%s", r.Index, bitRange(int(r.First), int(r.Bits), 32))
-}

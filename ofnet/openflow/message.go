@@ -149,7 +149,11 @@ func appendFlowMod(buf []byte, xid uint32, command uint8, f *Flow, cookieMask ui
 	buf = be.AppendUint32(buf, noBuffer)
 	buf = be.AppendUint32(buf, PortAny)
 	buf = be.AppendUint32(buf, anyGroup)
-	buf = append(buf, 0, 0, 0, 0)
+	flags := byte(0)
+	if f.SendFlowRem {
+		flags = of.FF_SEND_FLOW_REM
+	}
+	buf = append(buf, 0, flags, 0, 0)
 	buf = appendMatch(buf, f.Match)
 	if f.Meter != 0 {
 		buf = be.AppendUint32(append(buf, 0, of.InstrType_METER, 0, 8), f.Meter)

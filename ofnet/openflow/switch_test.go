@@ -87,7 +87,7 @@ func TestTextIsThatOfOfctl(t *testing.T) {
 	ovs := ovstest.Start(t)
 	ovs.Ofctl("add-group", "group_id=1,type=all,bucket=output:1")
 	ovs.Ofctl("add-meter", (&Meter{ID: 1, Rate: 100, Burst: 200, Packets: true}).String())
-	flows := everything()
+	flows := append(everything(), policyFlows()...)
 	file := filepath.Join(t.TempDir(), "flows")
 	if err := os.WriteFile(file, []byte(strings.Join(sortedText(flows), "\n")), 0o600); err != nil {
 		t.Fatal(err)

@@ -58,6 +58,8 @@ func shorthand(ethType, proto *Term) (word string, hidesType, hidesProto bool) {
 		return "tcp" + six, true, true
 	case p == ProtoUDP:
 		return "udp" + six, true, true
+	case p == ProtoSCTP:
+		return "sctp" + six, true, true
 	case p == ProtoICMP && six == "":
 		return "icmp", true, true
 	case p == ProtoICMPv6 && six != "":
@@ -81,11 +83,19 @@ func (t *Term) appendText(out []byte) []byte {
 	if t.field == FieldVLAN {
 		return fmt.Appendf(out, "%#x/%#x", t.value[:2], t.mask[:2])
 	}
-	if info.format == formatState {
-		return appendState(out, t)
+	switch {
+	case info.format == formatState:
+		return appendFlags(out, t, 4, stateNames)
+	case info.format == formatTCPFlags:
+		return appendFlags(out, t, 2, tcpFlagNames)
+	case t.field == FieldIPDSCP: // as the byte it is a part of
+		return strconv.AppendUint(out, uint64(t.value[0])<<2, 10)
 	}
 	if info.format == formatIP && t.masked {
 		return appendMaskedIP(out, t, info.size)
+	}
+	if t.masked && info.name[:3] == "tp_" { // ports are decimal, but not in parts
+		return fmt.Appendf(out, "%#x/%#x", toNumber(t.value[:2]), toNumber(t.mask[:2]))
 	}
 	out = appendValue(out, info, t.value[:info.size])
 	if t.masked {
@@ -104,17 +114,33 @@ func appendValue(out []byte, info fieldInfo, value []byte) []byte {
 	case formatPort:
 		return appendPort(out, binary.BigEndian.Uint32(value))
 	case formatHex:
+		if info.size > 8 {
+			return appendWideHex(out, value)
+		}
 		return appendHex(out, toNumber(value))
 	}
 	return strconv.AppendUint(out, toNumber(value), 10)
 }
 
 // appendHex writes as C's %#x does, which gives zero no prefix.
+// appendHex writes as C's %#x does, which gives zero no prefix.
 func appendHex(out []byte, v uint64) []byte {
 	if v != 0 {
 		out = append(out, "0x"...)
 	}
 	return strconv.AppendUint(out, v, 16)
+}
+
+// appendWideHex writes a number that may be longer than 64 bits.
+func appendWideHex(out, value []byte) []byte {
+	for len(value) > 0 && value[0] == 0 {
+		value = value[1:]
+	}
+	if len(value) == 0 {
+		return append(out, '0')
+	}
+	out = strconv.AppendUint(append(out, "0x"...), uint64(value[0]), 16)
+	return hex.AppendEncode(out, value[1:])
 }
 
 func toNumber(value []byte) uint64 {
@@ -152,14 +178,14 @@ func appendMaskedIP(out []byte, t *Term, size int) []byte {
 	return strconv.AppendInt(out, int64(bits), 10)
 }
 
-var stateNames = [...]string{"new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"}
+var stateNames = []string{"new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"}
 
-func appendState(out []byte, t *Term) []byte {
-	value, mask := binary.BigEndian.Uint32(t.value[:4]), ^uint32(0)
+func appendFlags(out []byte, t *Term, size int, names []string) []byte {
+	value, mask := toNumber(t.value[:size]), ^uint64(0)
 	if t.masked {
-		mask = binary.BigEndian.Uint32(t.mask[:4])
+		mask = toNumber(t.mask[:size])
 	}
-	for i, name := range stateNames {
+	for i, name := range names {
 		if mask&(1<<i) == 0 {
 			continue
 		}

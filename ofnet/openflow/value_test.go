@@ -127,3 +127,10 @@ func TestDeadlineOfARequest(t *testing.T) {
 		t.Errorf("close: %v, %v", err, c.Err())
 	}
 }
+
+func TestTermsOfNoBitMatchNothingMore(t *testing.T) {
+	m := NewMatch(EthType(EtherIPv4), IPDst(netip.MustParsePrefix("0.0.0.0/0")))
+	if m != NewMatch(EthType(EtherIPv4)) {
+		t.Errorf("%v", m)
+	}
+}
