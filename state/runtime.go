@@ -88,8 +88,11 @@ type Endpoint struct {
 	ContainerName string            `json:"containerName,omitempty"`
 	Labels        map[string]string `json:"labels,omitempty"`
 	// RuntimeID is the id by which the orchestrator's own tools know the endpoint (docker's endpoint id).
-	RuntimeID string    `json:"runtimeID,omitempty"`
-	Created   time.Time `json:"created"`
+	RuntimeID string `json:"runtimeID,omitempty"`
+	// EngineID is the id of the container as its engine's tools show it, told when it started; empty where that is
+	// ContainerID. Docker's drivers are told of endpoints before they are told of containers, and never of both.
+	EngineID string    `json:"engineID,omitempty"`
+	Created  time.Time `json:"created"`
 	// Stopped is set while the container is known not to run: it serves nothing then.
 	Stopped bool `json:"stopped,omitempty"`
 	Extra   `json:"-"`

@@ -185,7 +185,7 @@ func (c *containers) started(ctx context.Context, engine *client.Client, one con
 		c.returns[endpoint.ContainerID] = !details.HostConfig.RestartPolicy.IsNone()
 		c.mu.Unlock()
 	}
-	event := protocol.ProviderEvent{Event: "start", ID: endpoint, ContainerName: containerName(one), Labels: one.Labels}
+	event := protocol.ProviderEvent{Event: "start", ID: endpoint, ContainerName: containerName(one), Labels: one.Labels, RuntimeID: one.ID}
 	if err := c.agent.ProviderEvent(ctx, event); err != nil {
 		return fmt.Errorf("telling the name of container %s: %w", event.ContainerName, err)
 	}

@@ -33,7 +33,7 @@ func endpointsMatching(m *ledger.Model, key string) []*state.Endpoint {
 		return exact
 	}
 	return slices.DeleteFunc(m.EndpointsOf(ledger.EndpointsOfContainer(key)), func(e *state.Endpoint) bool {
-		return !strings.HasPrefix(e.ContainerID, key)
+		return !strings.HasPrefix(e.ContainerID, key) && !strings.HasPrefix(e.EngineID, key)
 	})
 }
 
@@ -46,10 +46,10 @@ func endpointsCalled(m *ledger.Model, key string) []*state.Endpoint {
 		return nil
 	}
 	found := slices.DeleteFunc(m.EndpointsOf(ledger.EndpointsOfContainer(key)), func(e *state.Endpoint) bool {
-		return e.ContainerID != key
+		return e.ContainerID != key && e.EngineID != key
 	})
 	for _, e := range m.EndpointsOf(ledger.EndpointsNamed(key)) {
-		if e.ContainerID != key {
+		if e.ContainerID != key && e.EngineID != key {
 			found = append(found, e)
 		}
 	}

@@ -124,6 +124,34 @@ func TestEndpointLists(t *testing.T) {
 	}
 }
 
+// TestEndpointOfDockerContainer: docker's endpoint id is what its drivers are told; when the container starts, the
+// endpoint is found by what "docker ps" shows, and inspected with the original's fields.
+func TestEndpointOfDockerContainer(t *testing.T) {
+	r := newRig(t, nil)
+	const container, endpoint = "9f86d081884c7d65", "e5e5e5e5"
+	for _, network := range []string{"n1", "n2"} {
+		r.network("default", network, `"subnet":"10.1.`+network[1:]+`.0/24"`)
+		id := protocol.EndpointID{Host: "h1", ContainerID: endpoint + network, IfName: "eth0"}
+		r.endpoint(protocol.CreateEndpointRequest{ID: id, Tenant: "default", Network: network})
+		event := &protocol.ProviderEvent{Event: "start", ID: id, ContainerName: "web", RuntimeID: container + network}
+		if _, err := r.objects.UpdateEndpoint(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{container + "n1", container + "n", endpoint + "n1", "h1/" + endpoint + "n1/eth0"} {
+		found, err := r.api.InspectEndpoint(t.Context(), key)
+		if key == container+"n" {
+			if client.StatusOf(err) != http.StatusConflict {
+				t.Errorf("%s: %+v, %v", key, found, err)
+			}
+			continue
+		}
+		if err != nil || found.Oper.ContainerID != container+"n1" || found.Oper.EndpointID != endpoint+"n1" {
+			t.Errorf("%s: %+v, %v", key, found, err)
+		}
+	}
+}
+
 // TestKeysWithSlashes: what cannot be a key is answered as one that is not there, and why.
 func TestKeysWithSlashes(t *testing.T) {
 	r := newRig(t, nil)

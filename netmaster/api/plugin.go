@@ -322,6 +322,7 @@ func (s *server) updateEndpoint(ctx context.Context, request *updateEndpoint) (a
 	}
 	_, err = s.Changes.Plugin.Update(ctx, &protocol.ProviderEvent{
 		Event: request.Event, ID: protocol.EndpointID(found.EndpointID), ContainerName: request.EPCommonName, Labels: request.Labels,
+		RuntimeID: request.ContainerID,
 	})
 	return struct{ IPAddress string }{request.IPAddress}, err
 }

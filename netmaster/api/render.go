@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -204,7 +205,7 @@ func endpointOpers(m *ledger.Model, in ledger.Index) []client.EndpointOper {
 
 func endpointOper(m *ledger.Model, e *state.Endpoint) client.EndpointOper {
 	out := client.EndpointOper{
-		ContainerID:   e.ContainerID,
+		ContainerID:   cmp.Or(e.EngineID, e.ContainerID),
 		ContainerName: e.ContainerName,
 		EndpointID:    e.RuntimeID,
 		HomingHost:    e.Host,

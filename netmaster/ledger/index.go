@@ -71,7 +71,7 @@ const containerPrefix = 4
 // EndpointsNamed is the endpoints with that container name or runtime id.
 func EndpointsNamed(name string) Index { return Index{endpointsByName, name} }
 
-// EndpointsOfContainer is the endpoints whose container id begins with the same 4 characters as the argument, which may
+// EndpointsOfContainer is the endpoints whose container id, or its engine's, begins with the same 4 characters as the argument, which may
 // be shorter than a whole id; the caller compares the rest.
 func EndpointsOfContainer(id string) Index {
 	return Index{endpointsByContainer, id[:min(len(id), containerPrefix)]}
@@ -130,6 +130,9 @@ func indexesOfEndpoint(e *state.Endpoint) []Index {
 	}
 	if e.RuntimeID != "" && e.RuntimeID != e.ContainerName {
 		out = append(out, EndpointsNamed(e.RuntimeID))
+	}
+	if e.EngineID != "" {
+		out = append(out, EndpointsOfContainer(e.EngineID))
 	}
 	if len(e.Labels) > 0 {
 		out = append(out, LabelledEndpointsOfTenant(e.TenantName))

@@ -261,6 +261,9 @@ func (o *Objects) UpdateEndpoint(ctx context.Context, event *protocol.ProviderEv
 		switch event.Event {
 		case "start":
 			next.ContainerName, next.Labels, next.Stopped = event.ContainerName, event.Labels, false
+			if event.RuntimeID != "" && event.RuntimeID != id.ContainerID {
+				next.EngineID = event.RuntimeID
+			}
 		case "die":
 			next.Stopped = true
 		}

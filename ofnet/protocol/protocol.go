@@ -308,6 +308,8 @@ type ProviderEvent struct {
 	ID            EndpointID        `json:"id"`
 	ContainerName string            `json:"containerName,omitempty"`
 	Labels        map[string]string `json:"labels,omitempty"`
+	// RuntimeID is the container's id as its engine's own tools show it, if it is not that of ID.
+	RuntimeID string `json:"runtimeID,omitempty"`
 }
 
 // Record is one piece of desired state. Body decodes by Kind; nil Body: the record is gone.
