@@ -62,6 +62,10 @@ check: $(LINT) ## format, vet, linters, generated files up to date
 bench: deps build $(CNI_BIN) ## measure the budgets of docs/performance.md
 	@go run ./test/bench
 
+.PHONY: bench-scale
+bench-scale: build ## measure 1 000 simulated agents (budget P8; minutes, gigabytes)
+	@go run ./test/bench -only P8
+
 .PHONY: consul
 consul: $(CONSUL_DIR) ## build the Consul agent that tests and the sandbox use (once, minutes)
 

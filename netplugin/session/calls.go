@@ -102,7 +102,7 @@ func (s *Session) callAndMerge(
 		return err
 	}
 	position, list := records()
-	decoded := decodeRecords(list)
+	decoded := s.decodeRecords(list)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link == l {

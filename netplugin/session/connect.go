@@ -265,14 +265,14 @@ func (s *Session) notified(l *link, method string, params json.RawMessage) error
 		if err := json.Unmarshal(params, &message); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
-		records := decodeRecords(message.Records)
+		records := s.decodeRecords(message.Records)
 		return s.merge(l, message.Last, func() error { return s.store.chunk(&message, records) })
 	case protocol.MethodChange:
 		var message protocol.Change
 		if err := json.Unmarshal(params, &message); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
-		records := decodeRecords(message.Records)
+		records := s.decodeRecords(message.Records)
 		return s.merge(l, true, func() error {
 			s.store.change(&message, records)
 			s.requests = append(s.requests, message.Requests...)

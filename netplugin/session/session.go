@@ -56,6 +56,9 @@ type Config struct {
 	Log   *logrus.Entry
 	// Dial makes connections; nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Decode reads the body of a record; nil: the record's own Decode. Many hosts simulated in one process share what
+	// they hold with it: it may put an equal Key in the place of the record's. Safe for concurrent use.
+	Decode func(record *protocol.Record) (protocol.Body, error)
 	// Timing overrides how long things take (tests).
 	Timing Timing
 	// Observe, if not nil, is told of every call to netmaster: how long it took and what came of it. It must be quick.
@@ -129,6 +132,9 @@ func New(config Config) (*Session, error) {
 	}
 	if config.Dial == nil {
 		config.Dial = new(net.Dialer).DialContext
+	}
+	if config.Decode == nil {
+		config.Decode = decodeRecord
 	}
 	config.Timing = config.Timing.orDefault()
 	return &Session{

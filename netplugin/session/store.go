@@ -54,19 +54,22 @@ func newStore() *store {
 	}
 }
 
+func decodeRecord(record *protocol.Record) (protocol.Body, error) { return record.Decode() }
+
 // decodeRecords reads the bodies of records, which takes most of the time that a message costs.
-func decodeRecords(records []protocol.Record) []incoming {
+func (s *Session) decodeRecords(records []protocol.Record) []incoming {
 	out := make([]incoming, 0, len(records))
-	for _, record := range records {
-		in := incoming{ref: drivers.Ref{Kind: record.Kind, Key: record.Key}}
-		in.revision = record.Revision
+	for i := range records {
+		record := &records[i]
+		var in incoming
 		if len(record.Body) == 0 || string(record.Body) == "null" {
 			in.gone = true
-		} else if body, err := record.Decode(); err == nil {
+		} else if body, err := s.config.Decode(record); err == nil {
 			in.body = body
 		} else {
 			in.problem, in.guards = err.Error(), record.Guards
 		}
+		in.ref, in.revision = drivers.Ref{Kind: record.Kind, Key: record.Key}, record.Revision
 		out = append(out, in)
 	}
 	return out

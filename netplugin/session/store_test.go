@@ -16,6 +16,10 @@ import (
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
+func decoded(records []protocol.Record) []incoming {
+	return (&Session{config: Config{Decode: decodeRecord}}).decodeRecords(records)
+}
+
 func hostRecord(name string, revision int64, port int) protocol.Record {
 	record, err := protocol.NewRecord(name, revision, &protocol.Host{Name: name, VXLANPort: port})
 	if err != nil {
@@ -81,13 +85,13 @@ func allBuckets() []int {
 func (s *store) load(t *testing.T, position protocol.Position, buckets []int, records ...protocol.Record) {
 	t.Helper()
 	message := &protocol.Snapshot{Position: position, Buckets: buckets, Last: true}
-	if err := s.chunk(message, decodeRecords(records)); err != nil {
+	if err := s.chunk(message, decoded(records)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (s *store) stream(revision int64, records ...protocol.Record) {
-	s.change(&protocol.Change{Position: at(revision)}, decodeRecords(records))
+	s.change(&protocol.Change{Position: at(revision)}, decoded(records))
 }
 
 func TestSnapshotReplacesItsBucketsOnly(t *testing.T) {
@@ -106,7 +110,7 @@ func TestSnapshotReplacesItsBucketsOnly(t *testing.T) {
 func TestChunksCountWithTheLastOnly(t *testing.T) {
 	s := newStore()
 	s.load(t, at(5), allBuckets(), hostRecord("a", 1, 1))
-	if err := s.chunk(&protocol.Snapshot{Position: at(9), Buckets: allBuckets()}, decodeRecords([]protocol.Record{hostRecord("b", 8, 1)})); err != nil {
+	if err := s.chunk(&protocol.Snapshot{Position: at(9), Buckets: allBuckets()}, decoded([]protocol.Record{hostRecord("b", 8, 1)})); err != nil {
 		t.Fatal(err)
 	}
 	wantHeld(t, s, map[string]int64{"a": 1})
@@ -118,7 +122,7 @@ func TestChunksCountWithTheLastOnly(t *testing.T) {
 func TestAnswerAheadOfTheStream(t *testing.T) {
 	s := newStore()
 	s.load(t, at(5), allBuckets(), hostRecord("a", 1, 1))
-	s.answer(at(8), decodeRecords([]protocol.Record{hostRecord("a", 7, 2), hostRecord("new", 8, 1)}))
+	s.answer(at(8), decoded([]protocol.Record{hostRecord("a", 7, 2), hostRecord("new", 8, 1)}))
 	wantHeld(t, s, map[string]int64{"a": 7, "new": 8})
 	s.stream(6, hostRecord("a", 6, 3)) // older than the answer
 	wantHeld(t, s, map[string]int64{"a": 7, "new": 8})
@@ -134,7 +138,7 @@ func TestAnswerAheadOfTheStream(t *testing.T) {
 func TestAnswerThatTheStreamDoesNotConfirm(t *testing.T) {
 	s := newStore()
 	s.load(t, at(5), allBuckets(), hostRecord("a", 1, 1))
-	s.answer(at(8), decodeRecords([]protocol.Record{hostRecord("a", 7, 2), hostRecord("new", 8, 1)}))
+	s.answer(at(8), decoded([]protocol.Record{hostRecord("a", 7, 2), hostRecord("new", 8, 1)}))
 	s.take()
 	s.stream(9) // created and deleted before the stream named it
 	wantHeld(t, s, map[string]int64{"a": 1})
@@ -142,7 +146,7 @@ func TestAnswerThatTheStreamDoesNotConfirm(t *testing.T) {
 	if len(update.Gone) != 1 || update.Set[ref("a")].(*protocol.Host).VXLANPort != 1 {
 		t.Errorf("update %+v", update)
 	}
-	s.answer(at(8), decodeRecords([]protocol.Record{hostRecord("new", 8, 1)})) // the stream is past it
+	s.answer(at(8), decoded([]protocol.Record{hostRecord("new", 8, 1)})) // the stream is past it
 	wantHeld(t, s, map[string]int64{"a": 1})
 }
 
@@ -153,7 +157,7 @@ func TestTombstones(t *testing.T) {
 	wantHeld(t, s, map[string]int64{})
 	s.stream(7, hostRecord("a", 4, 1)) // the host needs it again, as it was
 	wantHeld(t, s, map[string]int64{"a": 4})
-	s.answer(at(9), decodeRecords([]protocol.Record{hostRecord("a", 9, 1)}))
+	s.answer(at(9), decoded([]protocol.Record{hostRecord("a", 9, 1)}))
 	s.stream(8, protocol.Record{Kind: protocol.KindHost, Key: "a", Revision: 8})
 	wantHeld(t, s, map[string]int64{"a": 9})
 }
@@ -254,7 +258,7 @@ func TestUpdatesAddUp(t *testing.T) {
 				position++
 				s.stream(position, protocol.Record{Kind: protocol.KindHost, Key: name, Revision: position})
 			case 2:
-				s.answer(at(ahead), decodeRecords([]protocol.Record{hostRecord(name, ahead, r.IntN(9))}))
+				s.answer(at(ahead), decoded([]protocol.Record{hostRecord(name, ahead, r.IntN(9))}))
 			case 3:
 				s.begin()
 			default:
@@ -325,7 +329,7 @@ func FuzzNotified(f *testing.F) {
 		s.link = l
 		for range 2 {
 			_ = s.notified(l, method, params)
-			s.store.answer(at(50), decodeRecords([]protocol.Record{hostRecord("a", 50, 1)}))
+			s.store.answer(at(50), decoded([]protocol.Record{hostRecord("a", 50, 1)}))
 		}
 		if err := s.store.check(); err != nil {
 			t.Fatal(err)

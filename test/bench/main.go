@@ -2,7 +2,8 @@
 // its 95 % interval. A ratio is the median of interleaved pairs; a budget is missed only when the whole interval lies
 // beyond it. It needs root and the packages of "make deps", and takes some minutes.
 //
-//	go run ./test/bench [-only P1,P5] [-pairs 9] [-bin bin]
+//	go run ./test/bench [-only P1,P5,"rule create"] [-pairs 9] [-bin bin]
+//	go run ./test/bench -only P8 [-agents 1000]
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 )
 
 // row of the table.
@@ -28,6 +30,7 @@ type row struct {
 // bench is what every measurement may use.
 type bench struct {
 	pairs  int
+	agents int // of P8
 	binDir string
 	cniDir string // reference CNI plugins
 }
@@ -43,7 +46,9 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	only := flag.String("only", "", "comma-separated `ROWS` such as P1,P5; all if empty")
+	only := flag.String("only", "", "comma-separated `ROWS`: numbers such as P1, or parts of what is measured such as \"rule create\"; "+
+		"empty: all but those of P8")
+	agents := flag.Int("agents", 1000, "`NUMBER` of simulated agents of P8")
 	pairs := flag.Int("pairs", 9, "`NUMBER` of pairs per ratio")
 	binDir := flag.String("bin", "bin", "`DIRECTORY` of the binaries")
 	bare := flag.String("bare", "", "serve the denominator of P6 for transactions of this `SHAPE` (used by bench itself)")
@@ -56,26 +61,34 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("directory of the binaries: %w", err)
 	}
-	b := &bench{pairs: *pairs, binDir: dir, cniDir: os.Getenv("CONTIV_CNI_BIN")}
+	b := &bench{pairs: *pairs, agents: *agents, binDir: dir, cniDir: os.Getenv("CONTIV_CNI_BIN")}
 	table := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "#\twhat\tdenominator\t\tours\tunit\tratio\t95 %\tbudget\t")
 	for _, r := range rows() {
-		if *only != "" && !wanted(*only, r.id) {
+		if !wanted(*only, &r) {
 			continue
 		}
+		begin := time.Now()
 		fmt.Fprintf(os.Stderr, "%s: %s ...\n", r.id, r.what)
 		measured, err := r.measure(ctx, b)
 		if err != nil {
 			return fmt.Errorf("%s (%s): %w", r.id, r.what, err)
 		}
+		fmt.Fprintf(os.Stderr, "%s: %s took %.0fs\n", r.id, r.what, time.Since(begin).Seconds())
 		fmt.Fprintln(table, line(r, summarise(measured)))
 	}
 	return table.Flush()
 }
 
-func wanted(only, id string) bool {
-	for _, one := range strings.Split(only, ",") {
-		if one == id {
+// large are rows that are measured only if they are asked for: they take minutes and gigabytes.
+const large = "P8"
+
+func wanted(only string, r *row) bool {
+	if only == "" {
+		return r.id != large
+	}
+	for one := range strings.SplitSeq(only, ",") {
+		if one = strings.TrimSpace(one); one == r.id || one != "" && strings.Contains(r.what, one) {
 			return true
 		}
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/contiv/contiv/drivers"
-	"github.com/contiv/contiv/netplugin/session"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -148,16 +144,25 @@ func post(ctx context.Context, url, body string) error {
 	if err != nil {
 		return fmt.Errorf("POST %s: %w", url, err)
 	}
+	_, err = send(request)
+	return err
+}
+
+// send does a request and gives the body of an answer of success.
+func send(request *http.Request) ([]byte, error) {
 	response, err := keepAlive.Do(request)
 	if err != nil {
-		return fmt.Errorf("POST %s: %w", url, err)
+		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)
 	}
 	defer response.Body.Close() //nolint:errcheck // only read
 	answer, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		return fmt.Errorf("POST %s: %s %s %w", url, response.Status, answer, err)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)
 	}
-	return nil
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %s %s", request.Method, request.URL, response.Status, answer)
+	}
+	return answer, nil
 }
 
 func startBare(ctx context.Context, s shape, dir string) (addr string, stop func(), err error) {
@@ -188,95 +193,4 @@ func startBare(ctx context.Context, s shape, dir string) (addr string, stop func
 		return "", nil, fmt.Errorf("the bare handler did not start: %w", err)
 	}
 	return strings.TrimSpace(addr), stop, nil
-}
-
-// master is a netmaster process on loopback with an embedded store.
-type master struct {
-	rest, rpc string
-	cmd       *exec.Cmd
-	cancels   []func()
-	output    bytes.Buffer
-}
-
-func startMaster(ctx context.Context, b *bench, dir string) (*master, error) {
-	m := &master{}
-	var err error
-	if m.rest, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	if m.rpc, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	m.cmd = exec.CommandContext(ctx, filepath.Join(b.binDir, "netmaster"), "--data-dir", dir, "--run-dir", dir+"-run",
-		"--external-address", m.rest, "--internal-address", m.rest, "--rpc-address", m.rpc, "--log-level", "warn")
-	m.cmd.Stdout, m.cmd.Stderr = &m.output, &m.output
-	if err := m.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting netmaster: %w", err)
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for time.Now().Before(deadline) {
-		if err = post(ctx, "http://"+m.rest+"/api/v1/tenants/warm/", `{"tenantName":"warm"}`); err == nil {
-			return m, nil
-		}
-	}
-	m.stop()
-	return nil, fmt.Errorf("netmaster does not answer: %w: %s", err, m.output.String())
-}
-
-func (m *master) stop() {
-	for _, cancel := range m.cancels {
-		cancel()
-	}
-	_ = m.cmd.Process.Signal(os.Interrupt)
-	_ = m.cmd.Wait()
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer listener.Close() //nolint:errcheck // only its number is wanted
-	return listener.Addr().String(), nil
-}
-
-// simulated is an agent without a datapath.
-type simulated struct{ host string }
-
-func (a simulated) Describe(context.Context) (protocol.RegisterRequest, error) {
-	return protocol.RegisterRequest{Host: a.host, MTU: 1500, Datapath: "simulated"}, nil
-}
-
-func (simulated) Registered(context.Context, protocol.RegisterRequest, protocol.RegisterReply) error {
-	return nil
-}
-
-func (simulated) Apply(context.Context, drivers.Update) ([]protocol.NotRealised, error) {
-	return nil, nil
-}
-
-// agents attaches a number of simulated hosts.
-func (m *master) agents(ctx context.Context, count int) ([]*session.Session, error) {
-	var list []*session.Session
-	for i := range count {
-		s, err := session.New(session.Config{Masters: []string{m.rpc}, Agent: simulated{fmt.Sprintf("host%d", i+1)}, Log: silent()})
-		if err != nil {
-			return nil, fmt.Errorf("making an agent: %w", err)
-		}
-		runCtx, cancel := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() { defer close(done); _ = s.Run(runCtx) }()
-		m.cancels = append(m.cancels, func() { cancel(); <-done })
-		wait, cancelWait := context.WithTimeout(ctx, 10*time.Second)
-		defer cancelWait()
-		for !s.Connected() {
-			select {
-			case <-s.Changed():
-			case <-wait.Done():
-				return nil, fmt.Errorf("agent %d does not register: %s", i+1, s.Status().Problem)
-			}
-		}
-		list = append(list, s)
-	}
-	return list, nil
 }

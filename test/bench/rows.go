@@ -1,9 +1,17 @@
 package main
 
-import "github.com/contiv/contiv/install/sandbox"
+import (
+	"slices"
+
+	"github.com/contiv/contiv/install/sandbox"
+)
 
 // rows of the table, in the order of the budgets.
 func rows() []row {
+	return slices.Concat(clusterRows(), scaleRows("100 tenants", scale(manyTenants)), scaleRows("one tenant", scale(oneTenant)))
+}
+
+func clusterRows() []row {
 	return []row{
 		{"P1", "TCP, same host", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(sameHost)},
 		{"P1", "TCP, across hosts", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(acrossHosts)},
@@ -17,5 +25,22 @@ func rows() []row {
 		{"P9", "probes lost by all kill -9 of netplugin", "packets", "", atMost(0), lost(sandbox.Netplugin)},
 		{"P9", "probes lost by all kill -9 of netmaster", "packets", "", atMost(0), lost(sandbox.Netmaster)},
 		{"P10", "3-host sandbox ready", "s", "", nil, ready},
+	}
+}
+
+// scaleRows are the rows of P8 for one population.
+func scaleRows(name string, e *experiment) []row {
+	of := func(what, unit, figure string, limit *budget) row {
+		return row{large, name + ": " + what, unit, "", limit, e.figure(figure)}
+	}
+	return []row{
+		of("memory of netmaster for an endpoint", "bytes", "memory", atMost(4096)),
+		of("cold start", "s", "cold", atMost(6)),
+		of("memory of netmaster", "MB", "memory whole", nil),
+		of("memory of netmaster, highest", "MB", "peak", nil),
+		of("first start of all agents", "s", "first", nil),
+		of("first start, sent to an agent", "MB", "first bytes", nil),
+		of("endpoint change to the last acknowledgement", "ms", "ack", nil),
+		of("endpoint change, sent to all agents", "kB", "bytes", nil),
 	}
 }
