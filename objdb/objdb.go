@@ -38,6 +38,8 @@ var (
 	// ErrUnavailable: the store could not be reached or did not answer in time. A Commit that fails so may or may
 	// not have been done.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrFull: the store refuses writes because its disk quota is used up; ErrUnavailable comes with it.
+	ErrFull = errors.New("its disk quota is used up")
 	// ErrTooLarge: a value or transaction is over the limits above; nothing was written.
 	ErrTooLarge = errors.New("over the limit of the store")
 	// ErrLeaseLost: the lease ended (not renewed in time, or closed); its keys are gone or going.

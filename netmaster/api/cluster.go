@@ -201,11 +201,11 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader strin
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			status := http.StatusServiceUnavailable
+			status, message := http.StatusServiceUnavailable, fmt.Sprintf("the leader at %s does not answer; try again in a few seconds", leader)
 			if strings.Contains(err.Error(), "request body too large") {
-				status = http.StatusRequestEntityTooLarge
+				status, message = http.StatusRequestEntityTooLarge, fmt.Sprintf("passing the request on to the leader at %s: %v", leader, err)
 			}
-			writeError(w, r, &statusError{status, fmt.Sprintf("passing the request on to the leader at %s: %v", leader, err)})
+			writeError(w, r, &statusError{status, message})
 		},
 	}
 	proxy.ServeHTTP(w, r)

@@ -162,6 +162,10 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
 			s.logOf(r).WithError(err).Error("request failed")
 			err = errInternal
 		}
+		if simple := plain(r.Method, err); simple != err { //nolint:errorlint // whether it is the very same
+			s.logOf(r).WithError(err).Info("request answered with 503")
+			err = simple
+		}
 		writeError(w, r, err)
 		return
 	}

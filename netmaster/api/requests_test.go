@@ -136,9 +136,12 @@ func TestPanicIsAnInternalError(t *testing.T) {
 func TestStoreGone(t *testing.T) {
 	r := newRig(t, func(o *api.Options) { o.Timeout = 300 * time.Millisecond })
 	r.store.SetUnavailable(true)
-	for _, request := range [][2]string{{"GET", ""}, {"POST", `{"tenantName":"t"}`}} {
+	for _, request := range [][3]string{
+		{"GET", "", "store unavailable: netmaster's store does not answer; try again when it does"},
+		{"POST", `{"tenantName":"t"}`, "store unavailable: netmaster's store did not answer; the change may have been made or not, so look before you repeat it"},
+	} {
 		status, body, header := r.ask(request[0], "/api/v1/tenants/t/", request[1])
-		if status != 503 || !strings.Contains(body, "unavailable") || header.Get("Retry-After") == "" {
+		if status != 503 || strings.TrimSpace(body) != request[2] || header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d %s", request[0], status, body)
 		}
 	}

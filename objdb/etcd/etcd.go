@@ -274,7 +274,7 @@ func classify(err error) error {
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
 		class = objdb.ErrTooLarge
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return fmt.Errorf("%w: its disk quota is used up (see \"etcdctl alarm list\"): %w", objdb.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w (see \"etcdctl alarm list\"): %w", objdb.ErrUnavailable, objdb.ErrFull, err)
 	default:
 		class = objdb.ErrUnavailable
 	}

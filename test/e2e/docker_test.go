@@ -97,6 +97,11 @@ func TestDockerTutorial(t *testing.T) {
 		t.Errorf("A8: %s", output)
 	}
 	checkInspect(t, c) // A9
+	id := c.docker(2, "ps", "-q", "--filter", "name=contiv-c2")
+	c.eventually(10*time.Second, "the endpoint is found by the id that docker ps shows", func() bool {
+		found, status := c.netctl("endpoint", "inspect", id)
+		return status == 0 && strings.Contains(found, `"containerID": "`+id)
+	})
 
 	c.ok("tenant", "create", "blue")
 	c.ok("net", "create", "-t", "blue", "--subnet=10.1.2.0/24", "contiv-net")
