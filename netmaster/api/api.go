@@ -6,7 +6,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -101,10 +103,18 @@ type server struct {
 	Options
 	forwarder   *forwarder
 	collections []collection
+	document    func() (json.RawMessage, error) // of OpenAPI, made when it is first asked for
 }
 
 // Handler serves the REST API.
 func Handler(opts Options) http.Handler {
+	s := newServer(opts)
+	router := s.router()
+	s.document = sync.OnceValues(func() (json.RawMessage, error) { return s.describe(router) })
+	return s.protect(router)
+}
+
+func newServer(opts Options) *server {
 	s := &server{Options: opts}
 	if s.Log == nil {
 		s.Log = logrus.NewEntry(logrus.StandardLogger())
@@ -114,7 +124,7 @@ func Handler(opts Options) http.Handler {
 	}
 	s.forwarder = newForwarder(opts.Forward)
 	s.collections = append([]collection{s.tenants(), s.networks(), s.groups(), s.globals()}, s.moreCollections()...)
-	return s.protect(s.router())
+	return s
 }
 
 // optionalSlash ends a path with or without a slash.
@@ -134,6 +144,8 @@ func (s *server) router() *mux.Router {
 		path    string
 		methods methods
 	}{
+		{"/openapi.json", methods{get: s.openAPI}},
+		{"/api/v1/openapi.json", methods{get: s.openAPI}},
 		{"/version", methods{get: s.version}},
 		{"/info", methods{get: s.info}},
 		{"/plugin/allocAddress", methods{post: s.leaderOnly(pluginCall(s.allocAddress))}},
@@ -154,6 +166,9 @@ func (s *server) router() *mux.Router {
 		{"/api/v1/inspect/hosts/{key}", methods{get: s.leaderOnly(s.inspectHost)}},
 	} {
 		r.Handle(route.path+optionalSlash, s.handle(route.methods))
+	}
+	for path, gone := range goneRoutes() {
+		r.Handle(path+optionalSlash, s.handle(gone))
 	}
 	r.NotFoundHandler = s.handle(methods{any: s.unknownPath})
 	return r

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/netmaster/client"
@@ -115,27 +114,6 @@ func hostInfos(m *ledger.Model, agents []distribute.HostStatus) []client.HostInf
 
 // vtepOf is the address by which other hosts reach a host.
 func vtepOf(host *state.Host) string { return cmp.Or(addrText(host.VTEP), addrText(host.VTEP6)) }
-
-// debugAgents shows how far every agent is, and what the hosts have lost.
-func (s *server) debugAgents(*http.Request) (any, error) {
-	type orphan struct {
-		ID    string    `json:"id"`
-		Since time.Time `json:"since"`
-		Held  bool      `json:"held,omitempty"` // waits for an operator
-	}
-	var out struct {
-		Leader   string                  `json:"leader"`
-		IsLeader bool                    `json:"isLeader"`
-		Agents   []distribute.HostStatus `json:"agents"`
-		Orphans  []orphan                `json:"orphans,omitempty"`
-	}
-	out.Leader, out.IsLeader = s.Cluster.Leader()
-	out.Agents = s.Agents.Hosts()
-	for _, o := range s.Changes.Orphans("") {
-		out.Orphans = append(out.Orphans, orphan{o.ID.String(), o.Since, o.Held})
-	}
-	return out, nil
-}
 
 // hostOf is an address without its port.
 func hostOf(address string) string {

@@ -71,6 +71,8 @@ type updateEndpoint struct {
 	Labels                                                                   map[string]string
 }
 
+type updatedEndpoint struct{ IPAddress string }
+
 // endpointAnswer is the record of an endpoint with the names of the original's.
 type endpointAnswer struct {
 	EndpointConfig endpointConfig
@@ -324,5 +326,5 @@ func (s *server) updateEndpoint(ctx context.Context, request *updateEndpoint) (a
 		Event: request.Event, ID: protocol.EndpointID(found.EndpointID), ContainerName: request.EPCommonName, Labels: request.Labels,
 		RuntimeID: request.ContainerID,
 	})
-	return struct{ IPAddress string }{request.IPAddress}, err
+	return updatedEndpoint{request.IPAddress}, err
 }
