@@ -17,6 +17,7 @@ import (
 	"github.com/sourcegraph/jsonrpc2"
 	"go.uber.org/goleak"
 
+	"github.com/contiv/contiv/netmaster/distribute/index"
 	"github.com/contiv/contiv/ofnet/protocol"
 	"github.com/contiv/contiv/ofnet/protocol/wire"
 )
@@ -138,7 +139,7 @@ func scoped(kind protocol.Kind, key string, revision int64, size int) ScopedReco
 func endpointOf(host, name string, revision int64) ScopedRecord {
 	id := protocol.EndpointID{Host: host, ContainerID: name, IfName: "eth0"}
 	r := scoped(protocol.KindEndpoint, id.String(), revision, 10)
-	r.Everyone, r.Scope, r.Member = false, "scope", host
+	r.Everyone, r.Scopes, r.Member = false, []index.Scope{"scope"}, host
 	return r
 }
 

@@ -25,7 +25,7 @@ func TestRegisterRefusals(t *testing.T) {
 	}{
 		"no version":         {func(r *protocol.RegisterRequest) { r.Version = "" }, protocol.CodeRefused, "not of the form"},
 		"other major":        {func(r *protocol.RegisterRequest) { r.Version = "2.0" }, protocol.CodeRefused, "at most one minor"},
-		"two minors":         {func(r *protocol.RegisterRequest) { r.Version = "1.2" }, protocol.CodeRefused, "at most one minor"},
+		"two minors":         {func(r *protocol.RegisterRequest) { r.Version = "1.3" }, protocol.CodeRefused, "at most one minor"},
 		"no host":            {func(r *protocol.RegisterRequest) { r.Host = "" }, protocol.CodeInvalid, "host name"},
 		"slash":              {func(r *protocol.RegisterRequest) { r.Host = "a/b" }, protocol.CodeInvalid, "host name"},
 		"long name":          {func(r *protocol.RegisterRequest) { r.Host = strings.Repeat("a", 10_000) }, protocol.CodeInvalid, "host name"},

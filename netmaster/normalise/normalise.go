@@ -160,6 +160,10 @@ func scope(m *ledger.Model, tenant, network string) index.Scope {
 	return index.Scope("network/" + state.ModelKey(tenant, network))
 }
 
+func scopes(m *ledger.Model, tenant, network string) []index.Scope {
+	return []index.Scope{scope(m, tenant, network)}
+}
+
 // made finishes a record; the encoding of our own types does not fail.
 func made(key string, revision int64, body protocol.Body, scoped index.ScopedRecord) index.ScopedRecord {
 	record, err := protocol.NewRecord(key, revision, body)
@@ -202,7 +206,7 @@ func network(m *ledger.Model, key string) index.ScopedRecord {
 		return gone(protocol.KindNetwork, key)
 	}
 	revision := max(m.RevisionOf(n.StoreKey()), m.RevisionOf(numbers.StoreKey()), m.RevisionOf(tenant.StoreKey()))
-	return made(key, revision, body, index.ScopedRecord{Catalog: true, Scope: scope(m, n.TenantName, n.NetworkName)})
+	return made(key, revision, body, index.ScopedRecord{Catalog: true, Scopes: scopes(m, n.TenantName, n.NetworkName)})
 }
 
 func networkBody(n *state.Network, numbers *state.NetworkState, tenant *state.TenantState) (*protocol.Network, bool) {
@@ -262,7 +266,7 @@ func group(m *ledger.Model, key string) index.ScopedRecord {
 		body.Tag = g.GroupName + "." + g.TenantName
 	}
 	revision := max(m.RevisionOf(g.StoreKey()), m.RevisionOf(numbers.StoreKey()))
-	return made(key, revision, &body, index.ScopedRecord{Catalog: true, Scope: scope(m, g.TenantName, g.NetworkName)})
+	return made(key, revision, &body, index.ScopedRecord{Catalog: true, Scopes: scopes(m, g.TenantName, g.NetworkName)})
 }
 
 func endpoint(m *ledger.Model, id state.EndpointID) index.ScopedRecord {
@@ -275,7 +279,7 @@ func endpoint(m *ledger.Model, id state.EndpointID) index.ScopedRecord {
 		Identity: uint16(e.Identity), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Name: e.ContainerName, //nolint:gosec // checked
 	}
 	return made(id.String(), m.RevisionOf(e.StoreKey()), &body, index.ScopedRecord{
-		Scope: scope(m, e.TenantName, e.NetworkName), Member: e.Host,
+		Scopes: scopes(m, e.TenantName, e.NetworkName), Member: e.Host,
 	})
 }
 

@@ -188,12 +188,12 @@ func globalRecord(mtu int) distribute.ScopedRecord {
 
 func networkRecord(name string, vni uint32) distribute.ScopedRecord {
 	n := &protocol.Network{Tenant: "default", Name: name, ID: 1, VRF: 1, Encap: "vxlan", VNI: vni, Subnet: netip.MustParsePrefix("10.1.0.0/16")}
-	return record(n.Key(), n, distribute.ScopedRecord{Catalog: true, Scope: index.Scope(n.Key())})
+	return record(n.Key(), n, distribute.ScopedRecord{Catalog: true, Scopes: []index.Scope{index.Scope(n.Key())}})
 }
 
 func endpointRecord(id protocol.EndpointID, network, name string) distribute.ScopedRecord {
 	e := &protocol.Endpoint{ID: id, Tenant: "default", Network: network, IPv4: netip.MustParseAddr("10.1.0.9"), MAC: "02:02:0a:01:00:09", Name: name}
-	return record(id.String(), e, distribute.ScopedRecord{Scope: index.Scope(e.NetworkKey()), Member: id.Host})
+	return record(id.String(), e, distribute.ScopedRecord{Scopes: []index.Scope{index.Scope(e.NetworkKey())}, Member: id.Host})
 }
 
 func hostRecord(name string) distribute.ScopedRecord {

@@ -5,22 +5,24 @@
 //
 // A scope is a set of records that hosts need together: a network with its groups and endpoints (forward mode bridge)
 // or all of a tenant (routing). A host is in a scope while a record of the scope names it as member, which an endpoint
-// does for the host it lives on. A host needs
+// does for the host it lives on. The same record may give its member interests: scopes that the record itself is not
+// in, such as that of the rules about the endpoint's identity. A host needs
 //
 //   - records for everyone,
-//   - all records of the scopes it is in,
-//   - the records that describe the hosts which share a scope with it,
+//   - all records of the scopes it is in and of its interests,
+//   - the records that describe the hosts which share a scope with it (sharing an interest is not enough),
 //   - if it asked for the catalog, the catalog's records whatever their scope.
 package index
 
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
-// Scope names a set of records that hosts need together.
+// Scope names a set of records that hosts need together. One name is a scope or an interest of hosts, never both.
 type Scope string
 
 // ScopedRecord is a record with who needs it. Body nil: the record is gone, and only Kind, Key and Revision matter.
@@ -30,10 +32,12 @@ type ScopedRecord struct {
 	Everyone bool
 	// Catalog: each host that asked for the catalog needs it.
 	Catalog bool
-	// Scope: each host in this scope needs it, if not empty.
-	Scope Scope
-	// Member is the host that this record puts into Scope, if not empty.
+	// Scopes: each host that is in one of them, or has one of them as interest, needs it. None twice.
+	Scopes []Scope
+	// Member is the host that this record puts into its Scopes, if not empty.
 	Member string
+	// Interests are what the record's Member is interested in beside. None twice.
+	Interests []Scope
 	// Host is the host that this record describes: each host that shares a scope with it needs it, if not empty. Such a
 	// record has kind host and the host's name as key.
 	Host string
@@ -53,7 +57,7 @@ type Entry struct {
 	Encoded json.RawMessage
 
 	everyone, catalog bool
-	scope             Scope
+	scopes, interests []Scope
 	member, host      string
 	bucket            uint8
 	hash              uint64 // what the record adds to the digest of its bucket
@@ -65,10 +69,12 @@ type Touch func(host string, ref Ref)
 
 // Index holds all records of a cluster.
 //
-// Invariants: an entry is in records and in exactly the bags its fields ask for; scopes[s].members[h] counts the
-// entries of s with member h and is never 0; hosts[h].scopes are the scopes with h among their members.
+// Invariants: an entry is in records and in exactly the bags its fields ask for; scopes[s].members[h].entries counts the
+// entries with member h that have s among their scopes or interests, and is never 0; hosts[h].scopes and .interests are
+// the scopes with h among their members.
 type Index struct {
 	position protocol.Position
+	next     int64 // revision that is being moved to
 	records  map[Ref]*Entry
 	everyone bag
 	catalog  bag
@@ -80,12 +86,27 @@ type Index struct {
 
 type scope struct {
 	bag
-	members map[string]int
+	members map[string]*membership
+}
+
+// membership is a host's place in a scope.
+type membership struct {
+	entries int
+	since   int64 // revision at which it began, or later after a Replace
 }
 
 type host struct {
-	scopes  map[Scope]*scope
-	catalog bool
+	scopes    map[Scope]*scope
+	interests map[Scope]*scope
+	catalog   bool
+}
+
+// in finds a scope that the host is in or interested in, nil if it is neither.
+func (h *host) in(id Scope) *scope {
+	if s := h.scopes[id]; s != nil {
+		return s
+	}
+	return h.interests[id]
 }
 
 // New makes an empty index, at position zero.
@@ -123,6 +144,7 @@ func (x *Index) Hosts(f func(name string)) {
 // Apply puts changes in and moves to the position. On error, which only a record that is no JSON makes, the changes
 // before it are in and the position is the old one.
 func (x *Index) Apply(position protocol.Position, changes []ScopedRecord, touch Touch) error {
+	x.next = position.Revision
 	for i := range changes {
 		if err := x.apply(&changes[i], touch); err != nil {
 			return err
@@ -138,6 +160,7 @@ func (x *Index) Replace(position protocol.Position, records []ScopedRecord, touc
 	for i := range records {
 		keep[Ref{records[i].Kind, records[i].Key}] = struct{}{}
 	}
+	x.next = position.Revision
 	for ref, entry := range x.records {
 		if _, ok := keep[ref]; !ok {
 			x.remove(entry, touch)
@@ -153,13 +176,13 @@ func (x *Index) SetCatalog(name string, wanted bool) {
 	case h != nil:
 		h.catalog = wanted
 	case wanted:
-		x.hosts[name] = &host{catalog: true}
+		x.hosts[name] = &host{catalog: true, scopes: map[Scope]*scope{}, interests: map[Scope]*scope{}}
 	}
 	x.tidyHost(name)
 }
 
 func (x *Index) tidyHost(name string) {
-	if h := x.hosts[name]; h != nil && !h.catalog && len(h.scopes) == 0 {
+	if h := x.hosts[name]; h != nil && !h.catalog && len(h.scopes)+len(h.interests) == 0 {
 		delete(x.hosts, name)
 	}
 }
@@ -199,13 +222,15 @@ func newEntry(ref Ref, change *ScopedRecord) (*Entry, error) {
 	sum.Toggle(ref.Kind, ref.Key, change.Revision)
 	return &Entry{
 		Ref: ref, Revision: change.Revision, Encoded: encoded,
-		everyone: change.Everyone, catalog: change.Catalog, scope: change.Scope, member: change.Member, host: change.Host,
+		everyone: change.Everyone, catalog: change.Catalog, scopes: change.Scopes, interests: change.Interests,
+		member: change.Member, host: change.Host,
 		bucket: uint8(bucket), hash: sum[bucket], //nolint:gosec // below Buckets, 256
 	}, nil
 }
 
 func (e *Entry) sameAudience(o *Entry) bool {
-	return e.everyone == o.everyone && e.catalog == o.catalog && e.scope == o.scope && e.member == o.member && e.host == o.host
+	return e.everyone == o.everyone && e.catalog == o.catalog && e.member == o.member && e.host == o.host &&
+		slices.Equal(e.scopes, o.scopes) && slices.Equal(e.interests, o.interests)
 }
 
 // swap replaces an entry by one with the same audience.
@@ -236,13 +261,14 @@ func (x *Index) insert(entry *Entry, touch Touch) {
 		x.known[entry.host] = struct{}{}
 	}
 	x.touchAudience(entry, touch)
-	if entry.scope == "" || entry.member == "" {
+	if entry.member == "" {
 		return
 	}
-	s := x.scopes[entry.scope]
-	s.members[entry.member]++
-	if s.members[entry.member] == 1 {
-		x.enter(entry.member, entry.scope, touch)
+	for _, id := range entry.scopes {
+		x.enter(entry.member, id, false, touch)
+	}
+	for _, id := range entry.interests {
+		x.enter(entry.member, id, true, touch)
 	}
 }
 
@@ -258,23 +284,36 @@ func (x *Index) withdraw(entry *Entry, touch Touch) {
 		}
 	}
 	x.touchAudience(entry, touch)
-	if entry.scope == "" {
-		return
-	}
-	s := x.scopes[entry.scope]
 	if entry.member != "" {
-		s.members[entry.member]--
-		if s.members[entry.member] == 0 {
-			delete(s.members, entry.member)
-			x.leave(entry.member, entry.scope, touch)
+		for _, id := range entry.scopes {
+			x.leave(entry.member, id, false, touch)
+		}
+		for _, id := range entry.interests {
+			x.leave(entry.member, id, true, touch)
 		}
 	}
-	if len(s.members) == 0 && len(s.bag) == 0 {
-		delete(x.scopes, entry.scope)
+	for _, id := range entry.scopes {
+		x.tidyScope(id)
 	}
 }
 
-// bagsOf are the bags an entry belongs to, its scope's made if it is not there.
+// scopeCalled finds a scope, made if it is not there.
+func (x *Index) scopeCalled(id Scope) *scope {
+	s := x.scopes[id]
+	if s == nil {
+		s = &scope{members: map[string]*membership{}}
+		x.scopes[id] = s
+	}
+	return s
+}
+
+func (x *Index) tidyScope(id Scope) {
+	if s := x.scopes[id]; s != nil && len(s.members) == 0 && len(s.bag) == 0 {
+		delete(x.scopes, id)
+	}
+}
+
+// bagsOf are the bags an entry belongs to, those of its scopes made if they are not there.
 func (x *Index) bagsOf(entry *Entry) []*bag {
 	var out []*bag
 	if entry.everyone {
@@ -286,43 +325,61 @@ func (x *Index) bagsOf(entry *Entry) []*bag {
 	if entry.host != "" {
 		out = append(out, &x.peers)
 	}
-	if entry.scope != "" {
-		s := x.scopes[entry.scope]
-		if s == nil {
-			s = &scope{members: map[string]int{}}
-			x.scopes[entry.scope] = s
-		}
-		out = append(out, &s.bag)
+	for _, id := range entry.scopes {
+		out = append(out, &x.scopeCalled(id).bag)
 	}
 	return out
 }
 
-// enter and leave are told when a host's membership in a scope begins and ends.
-func (x *Index) enter(name string, id Scope, touch Touch) {
+// enter counts one more entry that puts a host into a scope, or gives it an interest.
+func (x *Index) enter(name string, id Scope, interest bool, touch Touch) {
+	s := x.scopeCalled(id)
+	if m := s.members[name]; m != nil {
+		m.entries++
+		return
+	}
+	s.members[name] = &membership{entries: 1, since: x.next}
 	h := x.hosts[name]
 	if h == nil {
-		h = &host{}
+		h = &host{scopes: map[Scope]*scope{}, interests: map[Scope]*scope{}}
 		x.hosts[name] = h
 	}
-	if h.scopes == nil {
-		h.scopes = map[Scope]*scope{}
-	}
-	h.scopes[id] = x.scopes[id]
-	x.touchScope(name, id, touch)
+	h.of(interest)[id] = s
+	x.touchScope(name, s, interest, touch)
 }
 
-func (x *Index) leave(name string, id Scope, touch Touch) {
-	delete(x.hosts[name].scopes, id)
-	x.touchScope(name, id, touch)
-	// The host itself no longer shares the scope with itself.
-	x.touchHostRecord(name, name, touch)
-	x.tidyHost(name)
-}
-
-// touchScope tells a host of all records of a scope, and it and the scope's members of each other.
-func (x *Index) touchScope(name string, id Scope, touch Touch) {
+// leave counts one entry less.
+func (x *Index) leave(name string, id Scope, interest bool, touch Touch) {
 	s := x.scopes[id]
+	m := s.members[name]
+	if m.entries--; m.entries > 0 {
+		return
+	}
+	delete(s.members, name)
+	delete(x.hosts[name].of(interest), id)
+	x.touchScope(name, s, interest, touch)
+	if !interest {
+		// The host itself no longer shares the scope with itself.
+		x.touchHostRecord(name, name, touch)
+	}
+	x.tidyHost(name)
+	x.tidyScope(id)
+}
+
+func (h *host) of(interest bool) map[Scope]*scope {
+	if interest {
+		return h.interests
+	}
+	return h.scopes
+}
+
+// touchScope tells a host of all records of a scope, and if it is no mere interest, it and the scope's members of each
+// other.
+func (x *Index) touchScope(name string, s *scope, interest bool, touch Touch) {
 	s.each(func(entry *Entry) { touch(name, entry.Ref) })
+	if interest {
+		return
+	}
 	for other := range s.members {
 		x.touchHostRecord(name, other, touch)
 		x.touchHostRecord(other, name, touch)
@@ -348,8 +405,8 @@ func (x *Index) touchAudience(entry *Entry, touch Touch) {
 			}
 		}
 	}
-	if entry.scope != "" {
-		for name := range x.scopes[entry.scope].members {
+	for _, id := range entry.scopes {
+		for name := range x.scopeCalled(id).members {
 			touch(name, entry.Ref)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,9 +14,9 @@ import (
 
 // needs is what a host needs, told the slow and obvious way.
 func needs(records map[Ref]ScopedRecord, host string, catalog bool) map[Ref]int64 {
-	in := func(name string, scope Scope) bool {
+	in := func(name string, scope Scope, interests bool) bool {
 		for _, r := range records {
-			if r.Member == name && r.Scope == scope && scope != "" {
+			if r.Member == name && (slices.Contains(r.Scopes, scope) || interests && slices.Contains(r.Interests, scope)) {
 				return true
 			}
 		}
@@ -23,15 +24,18 @@ func needs(records map[Ref]ScopedRecord, host string, catalog bool) map[Ref]int6
 	}
 	share := func(other string) bool {
 		for _, r := range records {
-			if r.Scope != "" && in(host, r.Scope) && in(other, r.Scope) {
-				return true
+			for _, scope := range r.Scopes {
+				if in(host, scope, false) && in(other, scope, false) {
+					return true
+				}
 			}
 		}
 		return false
 	}
 	out := map[Ref]int64{}
 	for ref, r := range records {
-		if r.Everyone || catalog && r.Catalog || r.Scope != "" && in(host, r.Scope) || r.Host != "" && share(r.Host) {
+		scoped := slices.ContainsFunc(r.Scopes, func(s Scope) bool { return in(host, s, true) })
+		if r.Everyone || catalog && r.Catalog || scoped || r.Host != "" && share(r.Host) {
 			out[ref] = r.Revision
 		}
 	}
@@ -49,7 +53,7 @@ type world struct {
 func (w *world) change(revision int64) ScopedRecord {
 	r := w.random
 	host := fmt.Sprintf("h%d", r.IntN(w.hosts))
-	scope := Scope(fmt.Sprintf("s%d", r.IntN(w.scopes)))
+	scopes := w.some("s")
 	out := ScopedRecord{}
 	switch n := r.IntN(20); {
 	case n == 0:
@@ -57,10 +61,12 @@ func (w *world) change(revision int64) ScopedRecord {
 	case n < 4:
 		out.Kind, out.Key, out.Host = protocol.KindHost, host, host
 	case n < 8:
-		out.Kind, out.Key, out.Catalog, out.Scope = protocol.KindNetwork, fmt.Sprintf("n%d", r.IntN(4)), true, scope
+		out.Kind, out.Key, out.Catalog, out.Scopes = protocol.KindNetwork, fmt.Sprintf("n%d", r.IntN(4)), true, scopes
+	case n < 11:
+		out.Kind, out.Key, out.Scopes = protocol.KindRule, fmt.Sprintf("r%d", r.IntN(4)), append(w.some("s"), w.some("i")...)
 	default:
 		out.Kind, out.Key = protocol.KindEndpoint, fmt.Sprintf("%s/%d", host, r.IntN(3))
-		out.Scope, out.Member = scope, host
+		out.Scopes, out.Member, out.Interests = scopes, host, w.some("i")
 	}
 	out.Revision = revision
 	if r.IntN(5) < 3 {
@@ -71,6 +77,17 @@ func (w *world) change(revision int64) ScopedRecord {
 		delete(w.records, ref)
 	} else {
 		w.records[ref] = out
+	}
+	return out
+}
+
+// some are different scopes, perhaps none, of one sort.
+func (w *world) some(sort string) []Scope {
+	var out []Scope
+	for i := range w.scopes {
+		if w.random.IntN(3) == 0 {
+			out = append(out, Scope(fmt.Sprint(sort, i)))
+		}
 	}
 	return out
 }
@@ -156,6 +173,32 @@ func check(t *testing.T, x *Index, view map[Ref]int64, name string, want map[Ref
 	}
 	if x.Digests(name) != digests {
 		t.Error("digests differ")
+	}
+	checkSharers(t, x, name)
+}
+
+// checkSharers: a host that needs a record through a scope is told once, with a revision that is not before either.
+func checkSharers(t *testing.T, x *Index, name string) {
+	t.Helper()
+	for ref, entry := range x.records {
+		sharers, since := 0, int64(0)
+		x.Sharers(ref, func(host string) {
+			if host == name {
+				sharers++
+			}
+		})
+		x.Since(ref, func(host string, revision int64) {
+			if host == name {
+				since = revision
+			}
+		})
+		h, want := x.hosts[name], 0
+		if h != nil && h.through(entry) != nil {
+			want = 1
+		}
+		if sharers != want || (want == 1) != (since > 0) || want == 1 && since < entry.Revision {
+			t.Errorf("%v: host %s is told %d times, want %d; since %d", ref, name, sharers, want, since)
+		}
 	}
 }
 

@@ -21,10 +21,20 @@ func (x *Index) needs(name string, h *host, entry *Entry) bool {
 	if entry.catalog && h.catalog {
 		return true
 	}
-	if entry.scope != "" && h.scopes[entry.scope] != nil {
+	if h.through(entry) != nil {
 		return true
 	}
 	return entry.host != "" && x.share(h, name, entry.host)
+}
+
+// through finds the first scope of the entry that the host is in or interested in, nil if there is none.
+func (h *host) through(entry *Entry) *scope {
+	for _, id := range entry.scopes {
+		if s := h.in(id); s != nil {
+			return s
+		}
+	}
+	return nil
 }
 
 // share tells whether two hosts have a scope in common.
@@ -56,12 +66,14 @@ func (x *Index) EachOf(name string, bucket int, f func(*Entry)) {
 	if h == nil {
 		return
 	}
-	for _, s := range h.scopes {
-		s.eachOf(n, func(entry *Entry) {
-			if !h.hasAnyway(entry) {
-				f(entry)
-			}
-		})
+	for _, scopes := range []map[Scope]*scope{h.scopes, h.interests} {
+		for _, s := range scopes {
+			s.eachOf(n, func(entry *Entry) {
+				if !h.hasAnyway(entry) && h.through(entry) == s {
+					f(entry)
+				}
+			})
+		}
 	}
 	if h.catalog {
 		x.catalog.eachOf(n, func(entry *Entry) {
@@ -71,8 +83,7 @@ func (x *Index) EachOf(name string, bucket int, f func(*Entry)) {
 		})
 	}
 	x.peers.eachOf(n, func(entry *Entry) {
-		inScope := entry.scope != "" && h.scopes[entry.scope] != nil
-		if !h.hasAnyway(entry) && !inScope && x.share(h, name, entry.host) {
+		if !h.hasAnyway(entry) && h.through(entry) == nil && x.share(h, name, entry.host) {
 			f(entry)
 		}
 	})
@@ -95,13 +106,40 @@ func (x *Index) Digests(name string) protocol.Digests {
 	return out
 }
 
-// Sharers calls f once with each host that needs a record because it is in its scope. Everyone's records have none.
+// Sharers calls f once with each host that needs a record because of its scopes. Everyone's records have none.
 func (x *Index) Sharers(ref Ref, f func(host string)) {
-	entry, ok := x.records[ref]
-	if !ok || entry.scope == "" {
-		return
+	if entry, ok := x.records[ref]; ok {
+		x.eachSharer(entry, func(name string, _ int64) { f(name) })
 	}
-	for name := range x.scopes[entry.scope].members {
-		f(name)
+}
+
+// Since is Sharers with the revision as of which each host is to have the record: that of the record, or a later one at
+// which the host came into its scopes.
+func (x *Index) Since(ref Ref, f func(host string, revision int64)) {
+	if entry, ok := x.records[ref]; ok {
+		x.eachSharer(entry, func(name string, since int64) { f(name, max(entry.Revision, since)) })
+	}
+}
+
+// eachSharer calls f once with each host in a scope of the entry, and the revision of its earliest such membership.
+func (x *Index) eachSharer(entry *Entry, f func(name string, since int64)) {
+	for i, id := range entry.scopes {
+		s := x.scopes[id]
+		for name, m := range s.members {
+			if len(entry.scopes) == 1 {
+				f(name, m.since)
+				continue
+			}
+			since, first := m.since, true
+			for j, other := range entry.scopes {
+				if om := x.scopes[other].members[name]; om != nil {
+					first = first && j >= i
+					since = min(since, om.since)
+				}
+			}
+			if first {
+				f(name, since)
+			}
+		}
 	}
 }
