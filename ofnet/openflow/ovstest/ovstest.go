@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/contiv/contiv/ofnet/openflow/unixctl"
 )
 
 const schema = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -77,10 +79,10 @@ func (o *OVS) StopSwitch() {
 	}
 }
 
-// AddPort adds an internal port that can be traced through, and answers its OpenFlow number.
+// AddPort adds an internal port, a device in the switch's network namespace, with an OpenFlow number.
 func (o *OVS) AddPort(name string, number int) {
 	o.t.Helper()
-	o.Vsctl("add-port", o.Bridge, name, "--", "set", "interface", name, "type=dummy-internal", fmt.Sprintf("ofport_request=%d", number))
+	o.Vsctl("add-port", o.Bridge, name, "--", "set", "interface", name, "type=internal", fmt.Sprintf("ofport_request=%d", number))
 }
 
 // Vsctl runs ovs-vsctl.
@@ -94,6 +96,19 @@ func (o *OVS) Ofctl(command string, args ...string) string {
 	o.t.Helper()
 	all := append([]string{"-O", "OpenFlow13", command, "unix:" + o.Socket()}, args...)
 	return o.Run("ovs-ofctl", all...)
+}
+
+// Control connects to the control socket of ovs-vswitchd, until the test ends.
+func (o *OVS) Control() *unixctl.Client {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := unixctl.Dial(ctx, o.path("vswitchd.ctl"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // Appctl runs a command of ovs-vswitchd.
