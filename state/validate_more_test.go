@@ -3,9 +3,6 @@ package state
 import (
 	"errors"
 	"math"
-	"net/netip"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -181,84 +178,11 @@ func TestParseBandwidth(t *testing.T) {
 	}
 }
 
-// bandwidthGrammar is the grammar of the original without its defects.
-var bandwidthGrammar = regexp.MustCompile(`^[1-9][0-9]{0,7} ?[kmgKMG](b|bps|Bps)?$`)
-
-func FuzzParseBandwidth(f *testing.F) {
-	for _, seed := range []string{"500Kbps", "10 Mbps", "1g", "4295Gbps", "10 1", "3kb", "7MBps"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		b, err := ParseBandwidth(text)
-		if err == nil != (bandwidthGrammar.MatchString(text) && b.BitsPerSecond() <= maxBitsPerSecond) && !strings.Contains(err.Error(), "than a switch") {
-			t.Fatalf("%q: %s, %v", text, b, err)
-		}
-		if err != nil {
-			return
-		}
-		if again, err := ParseBandwidth(b.String()); err != nil || again != b || b.BitsPerSecond() <= 0 {
-			t.Fatalf("%q: %s read again as %s, %v", text, b, again, err)
-		}
-	})
-}
-
-func FuzzParsePeer(f *testing.F) {
-	for _, seed := range []string{"10.1.1.1", "10.1.1.1/32", "10.1.1.5-9/28", "10.1.1.0-255/24", "0.0.0.0/1"} {
-		f.Add(seed)
-	}
-	grammar := regexp.MustCompile(`^([0-9.]+)(?:-(0|[1-9][0-9]{0,2}))?(?:/([1-9][0-9]?))?$`)
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := ParsePeer(text)
-		parts := grammar.FindStringSubmatch(text)
-		if parts == nil {
-			if err == nil {
-				t.Fatalf("%q accepted as %s", text, got)
-			}
-			return
-		}
-		from, wrong := netip.ParseAddr(parts[1])
-		octet, bits := 0, 32
-		if parts[2] != "" {
-			octet, _ = strconv.Atoi(parts[2])
-		}
-		if parts[3] != "" {
-			bits, _ = strconv.Atoi(parts[3])
-		}
-		if err != nil {
-			return
-		}
-		if wrong != nil || octet > 255 || bits > 32 {
-			t.Fatalf("%q accepted as %s", text, got)
-		}
-		prefix := netip.PrefixFrom(from, bits)
-		inPrefix := prefix.Contains(got.First) && prefix.Contains(got.Last)
-		if !got.Contains(from) || got.Last.Less(got.First) || parts[3] != "" && !inPrefix {
-			t.Fatalf("%q read as %s", text, got)
-		}
-	})
-}
-
 func TestParseServicePorts(t *testing.T) {
 	got, err := ParseServicePorts([]string{"80:8080:TCP", "53:53:udp"})
 	if err != nil || len(got) != 2 || got[0] != (ServicePort{80, 8080, ProtocolTCP}) || got[1] != (ServicePort{53, 53, ProtocolUDP}) {
 		t.Errorf("%v, %v", got, err)
 	}
-}
-
-func FuzzParseServicePorts(f *testing.F) {
-	grammar := regexp.MustCompile(`^0*[0-9]{1,5}:0*[0-9]{1,5}:([tT][cC][pP]|[uU][dD][pP])$`)
-	for _, seed := range []string{"80:8080:TCP", "0:1:udp", "65536:1:tcp", "1:2", "1:2:3:4", "1:2:ſcp"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := ParseServicePorts([]string{text})
-		if err != nil {
-			return
-		}
-		if !grammar.MatchString(text) || got[0].Port == 0 || got[0].ProviderPort == 0 || !got[0].Protocol.HasPorts() {
-			t.Fatalf("%q read as %+v", text, got)
-		}
-	})
 }
 
 func TestSelectors(t *testing.T) {
@@ -299,23 +223,6 @@ func TestParseAS(t *testing.T) {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
 	}
-}
-
-func FuzzParseBindings(f *testing.F) {
-	nodes := regexp.MustCompile(`^(topology/pod-[0-9]{1,8}/node-[0-9]{1,8}(,|$))*$`)
-	paths := regexp.MustCompile(`^(topology/pod-[0-9]{1,8}/paths-[0-9]{1,8}/pathep-\[eth[0-9]{1,8}/[0-9]{1,8}\](,|$))*$`)
-	for _, seed := range []string{"", "topology/pod-1/node-101", "topology/pod-1/paths-101/pathep-[eth1/14],topology/pod-1/paths-102/pathep-[eth1/15]", ","} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		ended := !strings.HasSuffix(text, ",")
-		if _, err := ParseNodeBindings(text); (err == nil) != (nodes.MatchString(text) && ended) {
-			t.Fatalf("nodes %q: %v", text, err)
-		}
-		if _, err := ParsePathBindings(text); (err == nil) != (paths.MatchString(text) && ended) {
-			t.Fatalf("paths %q: %v", text, err)
-		}
-	})
 }
 
 // FuzzRule: whatever is accepted is something that can be matched.
