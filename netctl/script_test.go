@@ -133,6 +133,7 @@ func (s *stage) play(script string) string {
 		case strings.HasPrefix(line, "$ netctl"):
 			out.WriteString(line)
 			output, status := s.netctl(words(strings.TrimSpace(line[2:]))...)
+			output = versions.ReplaceAllString(output, "")
 			output = strings.NewReplacer(s.url, "http://NETMASTER", version.Get().String(), "VERSION LINES").Replace(output)
 			out.WriteString(instant.ReplaceAllString(output, "TIME"))
 			if status != 0 {
@@ -156,6 +157,9 @@ func (s *stage) play(script string) string {
 	}
 	return out.String()
 }
+
+// versions are the members of objects that are other numbers each time.
+var versions = regexp.MustCompile(`\n *"resourceVersion": "\d+",`)
 
 // words splits a command line as a shell does; what is in double quotes stays together.
 func words(line string) []string {

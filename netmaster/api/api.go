@@ -5,6 +5,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -24,6 +25,8 @@ import (
 type Reader interface {
 	View(ctx context.Context, read func(*ledger.Model)) error
 	ViewCached(read func(*ledger.Model))
+	// Subscribe calls notify with the model as it is and after every change; see ledger.Ledger.
+	Subscribe(notify func(*ledger.Model, ledger.Change)) (cancel func())
 }
 
 // Change is how objects of one type are changed. Both calls are one transaction each, answer the revision it was written
@@ -97,6 +100,10 @@ type Options struct {
 	Log     *logrus.Entry
 	// Observe is told of every request; nil: nobody is.
 	Observe Observer
+	// History is how many changes are kept for those who watch and come back; 0: 8192.
+	History int
+	// Heartbeat is how often a stream shows that it lives; 0: 15 s.
+	Heartbeat time.Duration
 }
 
 type server struct {
@@ -104,6 +111,8 @@ type server struct {
 	forwarder   *forwarder
 	collections []collection
 	document    func() (json.RawMessage, error) // of OpenAPI, made when it is first asked for
+	history     *history
+	ending      chan struct{} // closed when streams must end
 }
 
 // Handler serves the REST API.
@@ -111,7 +120,7 @@ func Handler(opts Options) http.Handler {
 	s := newServer(opts)
 	router := s.router()
 	s.document = sync.OnceValues(func() (json.RawMessage, error) { return s.describe(router) })
-	return s.protect(router)
+	return s.withStreams(s.protect(compressed(router)))
 }
 
 func newServer(opts Options) *server {
@@ -124,6 +133,7 @@ func newServer(opts Options) *server {
 	}
 	s.forwarder = newForwarder(opts.Forward)
 	s.collections = append([]collection{s.tenants(), s.networks(), s.groups(), s.globals()}, s.moreCollections()...)
+	s.history, s.ending = newHistory(s.collections, cmp.Or(opts.History, defaultHistory)), make(chan struct{})
 	return s
 }
 
@@ -147,6 +157,7 @@ func (s *server) router() *mux.Router {
 		{"/openapi.json", methods{get: s.openAPI}},
 		{"/api/v1/openapi.json", methods{get: s.openAPI}},
 		{"/version", methods{get: s.version}},
+		{watchPath, methods{get: s.watchAll}},
 		{"/info", methods{get: s.info}},
 		{"/plugin/allocAddress", methods{post: s.leaderOnly(pluginCall(s.allocAddress))}},
 		{"/plugin/releaseAddress", methods{post: s.leaderOnly(pluginCall(s.releaseAddress))}},

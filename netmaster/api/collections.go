@@ -20,8 +20,11 @@ import (
 // collection is the objects of one type as REST shows them. The reading functions answer nil for an unknown key.
 type collection struct {
 	name, kind string // "networks", "network"
-	list       func(*ledger.Model) []any
+	prefix     string // of the store keys, before the model key
+	fields     fields // that lists can be filtered by
+	perTenant  bool   // model keys begin with the tenant
 	one        func(*ledger.Model, string) any
+	show       func(*ledger.Model, state.Record) any // a form that the object had
 	inspect    func(*ledger.Model, string) any
 	put        func(ctx context.Context, key string, body []byte) error
 	remove     func(ctx context.Context, key string) (int64, error) // nil: never
@@ -35,17 +38,22 @@ type object[T any] interface {
 	Key() string
 }
 
-// putter decodes an object, which must have the key of its URL, and stores it.
+// putter decodes an object, which must have the key of its URL, and stores it if it is at the version that the body
+// names, if any.
 func putter[T any, P object[T]](change Change[T]) func(context.Context, string, []byte) error {
 	return func(ctx context.Context, key string, body []byte) error {
 		sent := new(T)
 		if err := decodeBody(body, sent); err != nil {
 			return err
 		}
+		ctx, err := ifVersion(ctx, P(sent).StoreKey(), body)
+		if err != nil {
+			return err
+		}
 		if own := P(sent).Key(); own != key {
 			return badRequest("Invalid Key: the URL says %q, the names in the object say %q", shorten(key), shorten(own))
 		}
-		_, err := change.Put(ctx, sent)
+		_, err = change.Put(ctx, sent)
 		return err
 	}
 }
@@ -54,15 +62,19 @@ func putter[T any, P object[T]](change Change[T]) func(context.Context, string, 
 type kind[T any] struct {
 	name, kind    string
 	change        Change[T]
-	all           func(*ledger.Model) []*T
 	find          func(*ledger.Model, string) *T // nil for an unknown key
 	show, inspect func(*ledger.Model, *T) any
 }
 
 func collectionOf[T any, P object[T]](k kind[T]) collection {
+	none := P(new(T))
 	return collection{
 		name: k.name, kind: k.kind,
-		list:    func(m *ledger.Model) []any { return each(m, k.all(m), k.show) },
+		prefix: strings.TrimSuffix(none.StoreKey(), none.Key()), fields: fieldsOf[T](), perTenant: strings.HasPrefix(none.Key(), ":"),
+		show: func(m *ledger.Model, record state.Record) any {
+			typed, _ := record.(P)
+			return known(m, (*T)(typed), k.show)
+		},
 		one:     func(m *ledger.Model, key string) any { return known(m, k.find(m, key), k.show) },
 		inspect: func(m *ledger.Model, key string) any { return known(m, k.find(m, key), k.inspect) },
 		put:     putter[T, P](k.change),
@@ -72,23 +84,21 @@ func collectionOf[T any, P object[T]](k kind[T]) collection {
 
 func (s *server) tenants() collection {
 	return collectionOf(kind[state.Tenant]{
-		"tenants", "tenant", s.Changes.Tenants, (*ledger.Model).Tenants, (*ledger.Model).Tenant, tenant, inspectTenant,
+		"tenants", "tenant", s.Changes.Tenants, (*ledger.Model).Tenant, tenant, inspectTenant,
 	})
 }
 
 func (s *server) networks() collection {
-	all := func(m *ledger.Model) []*state.Network { return m.Networks("") }
 	c := collectionOf(kind[state.Network]{
-		"networks", "network", s.Changes.Networks, all, (*ledger.Model).Network, network, inspectNetwork,
+		"networks", "network", s.Changes.Networks, (*ledger.Model).Network, network, inspectNetwork,
 	})
 	c.warn = warnOfNetwork
 	return c
 }
 
 func (s *server) groups() collection {
-	all := func(m *ledger.Model) []*state.EndpointGroup { return m.Groups("") }
 	c := collectionOf(kind[state.EndpointGroup]{
-		"endpointGroups", "endpointGroup", s.Changes.Groups, all, (*ledger.Model).Group, group, inspectGroup,
+		"endpointGroups", "endpointGroup", s.Changes.Groups, (*ledger.Model).Group, group, inspectGroup,
 	})
 	c.warn = warnOfGroup
 	return c
@@ -101,16 +111,10 @@ func (s *server) globals() collection {
 		}
 		return m.Global()
 	}
-	all := func(m *ledger.Model) []*state.Global {
-		if g := m.Global(); g != nil {
-			return []*state.Global{g}
-		}
-		return nil
-	}
 	inspect := func(m *ledger.Model, g *state.Global) any {
 		return client.Inspection[any, client.GlobalOper]{Config: global(m, g), Oper: globalOper(m, g, s.Mode)}
 	}
-	c := collectionOf(kind[state.Global]{"globals", "global", s.Changes.Globals, all, find, global, inspect})
+	c := collectionOf(kind[state.Global]{"globals", "global", s.Changes.Globals, find, global, inspect})
 	c.warn = warnOfGlobal
 	return c
 }
@@ -121,14 +125,6 @@ func known[T any](m *ledger.Model, record *T, show func(*ledger.Model, *T) any) 
 		return nil
 	}
 	return show(m, record)
-}
-
-func each[T any](m *ledger.Model, records []*T, show func(*ledger.Model, *T) any) []any {
-	out := make([]any, 0, len(records))
-	for _, record := range records {
-		out = append(out, show(m, record))
-	}
-	return out
 }
 
 // view reads the model as the request asks: current, or what is at hand with ?consistency=cache.
@@ -143,15 +139,6 @@ func (s *server) view(r *http.Request, read func(*ledger.Model)) error {
 		return badRequest("consistency %q is unknown; leave it out or use \"cache\"", shorten(wanted))
 	}
 }
-
-func (s *server) list(c collection) answer {
-	return func(r *http.Request) (out any, err error) {
-		err = s.view(r, func(m *ledger.Model) { out = c.list(m) })
-		return out, err
-	}
-}
-
-func (s *server) one(c collection) answer { return s.found(c.kind, c.one) }
 
 func (s *server) inspect(c collection) answer { return s.found(c.kind, c.inspect) }
 
@@ -176,12 +163,16 @@ func (s *server) put(c collection) answer {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.put(r.Context(), key, body); err != nil {
+		ctx, err := c.ifMatch(r, key)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.put(ctx, key, body); err != nil {
 			return nil, err
 		}
 		var warnings []string
 		s.Reader.ViewCached(func(m *ledger.Model) {
-			if out = c.one(m, key); c.warn != nil {
+			if out = c.tagged(m, key); c.warn != nil {
 				warnings = c.warn(m, key)
 			}
 		})
@@ -198,7 +189,11 @@ func (s *server) remove(c collection) answer {
 		if c.remove == nil {
 			return nil, &statusError{http.StatusConflict, fmt.Sprintf("%s %q cannot be deleted: every cluster has it", c.kind, shorten(key))}
 		}
-		if _, err := c.remove(r.Context(), key); err != nil {
+		ctx, err := c.ifMatch(r, key)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.remove(ctx, key); err != nil {
 			return nil, err
 		}
 		return key, nil

@@ -46,27 +46,21 @@ func (s *server) moreCollections() []collection {
 	}
 }
 
-// everyTenant makes a list of all objects of one of those of a tenant.
-func everyTenant[T any](of func(*ledger.Model, string) []*T) func(*ledger.Model) []*T {
-	return func(m *ledger.Model) []*T { return of(m, "") }
-}
-
 func (s *server) policies() collection {
 	return collectionOf(kind[state.Policy]{
-		"policys", "policy", s.Changes.More.Policies, everyTenant((*ledger.Model).Policies), (*ledger.Model).Policy, policy, inspectPolicy,
+		"policys", "policy", s.Changes.More.Policies, (*ledger.Model).Policy, policy, inspectPolicy,
 	})
 }
 
 func (s *server) rules() collection {
-	all := func(m *ledger.Model) []*state.Rule { return m.RulesIn(ledger.AllRules()) }
-	c := collectionOf(kind[state.Rule]{"rules", "rule", s.Changes.More.Rules, all, (*ledger.Model).Rule, rule, inspectOnly(rule)})
+	c := collectionOf(kind[state.Rule]{"rules", "rule", s.Changes.More.Rules, (*ledger.Model).Rule, rule, inspectOnly(rule)})
 	c.warn = warnOfRule
 	return c
 }
 
 func (s *server) netprofiles() collection {
 	c := collectionOf(kind[state.Netprofile]{
-		"netprofiles", "netprofile", s.Changes.More.Netprofiles, everyTenant((*ledger.Model).Netprofiles), (*ledger.Model).Netprofile,
+		"netprofiles", "netprofile", s.Changes.More.Netprofiles, (*ledger.Model).Netprofile,
 		netprofile, inspectOnly(netprofile),
 	})
 	c.warn = warnOfNetprofile
@@ -75,14 +69,14 @@ func (s *server) netprofiles() collection {
 
 func (s *server) services() collection {
 	c := collectionOf(kind[state.ServiceLB]{
-		"serviceLBs", "serviceLB", s.Changes.More.Services, everyTenant((*ledger.Model).Services), (*ledger.Model).Service, service, inspectService,
+		"serviceLBs", "serviceLB", s.Changes.More.Services, (*ledger.Model).Service, service, inspectService,
 	})
 	c.warn = warnAlways(warnServices)
 	return c
 }
 
 func (s *server) bgps() collection {
-	c := collectionOf(kind[state.Bgp]{"Bgps", "Bgp", s.Changes.More.Bgps, (*ledger.Model).Bgps, (*ledger.Model).Bgp, bgp, inspectBgp})
+	c := collectionOf(kind[state.Bgp]{"Bgps", "Bgp", s.Changes.More.Bgps, (*ledger.Model).Bgp, bgp, inspectBgp})
 	c.warn = warnAlways(warnBgp)
 	return c
 }
@@ -94,20 +88,14 @@ func (s *server) aciGws() collection {
 		}
 		return m.AciGw()
 	}
-	all := func(m *ledger.Model) []*state.AciGw {
-		if a := m.AciGw(); a != nil {
-			return []*state.AciGw{a}
-		}
-		return nil
-	}
-	c := collectionOf(kind[state.AciGw]{"aciGws", "aciGw", s.Changes.More.AciGws, all, find, aciGw, inspectAciGw})
+	c := collectionOf(kind[state.AciGw]{"aciGws", "aciGw", s.Changes.More.AciGws, find, aciGw, inspectAciGw})
 	c.warn = warnAlways(warnGateway)
 	return c
 }
 
 func (s *server) appProfiles() collection {
 	c := collectionOf(kind[state.AppProfile]{
-		"appProfiles", "appProfile", s.Changes.More.AppProfiles, everyTenant((*ledger.Model).AppProfiles), (*ledger.Model).AppProfile,
+		"appProfiles", "appProfile", s.Changes.More.AppProfiles, (*ledger.Model).AppProfile,
 		appProfile, inspectOnly(appProfile),
 	})
 	c.warn = warnAlways(warnGateway)
@@ -116,7 +104,7 @@ func (s *server) appProfiles() collection {
 
 func (s *server) contracts() collection {
 	return collectionOf(kind[state.ExtContractsGroup]{
-		"extContractsGroups", "extContractsGroup", s.Changes.More.Contracts, everyTenant((*ledger.Model).ExtContractsGroups),
+		"extContractsGroups", "extContractsGroup", s.Changes.More.Contracts,
 		(*ledger.Model).ExtContractsGroup, extContractsGroup, inspectOnly(extContractsGroup),
 	})
 }
@@ -126,7 +114,7 @@ func emptyCollection(name, kind string) collection {
 	none := func(*ledger.Model, string) any { return nil }
 	return collection{
 		name: name, kind: kind,
-		list: func(*ledger.Model) []any { return []any{} }, one: none, inspect: none,
+		one: none, inspect: none,
 		put: func(context.Context, string, []byte) error {
 			return badRequest("Invalid object type: there is no %s in this version", kind)
 		},

@@ -43,6 +43,8 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case objects.Conflict, objects.InUse, objects.Exhausted:
 		return http.StatusConflict
+	case objects.Changed:
+		return http.StatusPreconditionFailed
 	case objects.Unavailable, objects.NotLeader:
 		return http.StatusServiceUnavailable
 	case objects.Internal:

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,7 +23,7 @@ const (
 
 // NewServer gives the handler the limits of a public listener. The caller serves and shuts it down.
 func NewServer(handler http.Handler) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -32,6 +31,10 @@ func NewServer(handler http.Handler) *http.Server {
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
+	if streams, ok := handler.(interface{ EndStreams() }); ok {
+		server.RegisterOnShutdown(streams.EndStreams)
+	}
+	return server
 }
 
 // Principal is who makes a request.
@@ -69,7 +72,7 @@ func identify(w http.ResponseWriter, r *http.Request) context.Context {
 func (s *server) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(identify(out, r), s.Timeout)
+		ctx, cancel := s.limit(identify(out, r), r)
 		defer cancel()
 		r = r.WithContext(context.WithValue(ctx, principalKey{}, Anonymous))
 		w := &recorder{ResponseWriter: out}
@@ -178,12 +181,9 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
 		fmt.Fprintln(w, words)
 		return
 	}
-	data, err := json.Marshal(result)
-	if err != nil {
-		s.logOf(r).WithError(err).Error("encoding the answer failed")
-		writeError(w, r, errInternal)
+	if watching, ok := result.(*stream); ok {
+		watching.serve(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(data, '\n')) // a client that went away is no matter of ours
+	s.writeJSON(w, r, result)
 }

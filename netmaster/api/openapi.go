@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -38,6 +39,9 @@ type operation struct {
 	description      string
 	// parameters names query and header parameters, see parameterDocs; those in the path are found there.
 	parameters []string
+	// filters are the members that a list can be chosen by; headers, those of the answer, see headerDocs.
+	filters fields
+	headers []string
 	// body and answer are values of the types that are decoded and encoded; nil: there is no body, or the answer is text.
 	body, answer any
 	// required are the members that the body must have.
@@ -169,6 +173,9 @@ func (b *documentBuilder) operation(method, path string) *openapi31.Operation {
 	for _, name := range doc.parameters {
 		out.Parameters = append(out.Parameters, b.parameter(name, name, path))
 	}
+	for _, f := range doc.filters {
+		out.Parameters = append(out.Parameters, filterParameter(f))
+	}
 	if doc.body != nil {
 		yes := true
 		body := b.schemaOf(doc.body, doc.required)
@@ -199,6 +206,17 @@ func (b *documentBuilder) parameter(name, about, path string) openapi31.Paramete
 		out.In, out.Required = openapi31.ParameterInPath, &yes
 	}
 	return openapi31.ParameterOrReference{Parameter: &out}
+}
+
+// filterParameter describes the choice of objects by a member.
+func filterParameter(f field) openapi31.ParameterOrReference {
+	about, kind := "only those whose "+f.name+" is this", "string"
+	if f.number {
+		kind = "integer"
+	}
+	return openapi31.ParameterOrReference{Parameter: &openapi31.Parameter{
+		Name: f.name, In: openapi31.ParameterInQuery, Description: &about, Schema: map[string]any{"type": kind},
+	}}
 }
 
 // responses describes the answers of an operation.
@@ -370,8 +388,12 @@ func header(name, words string) map[string]openapi31.HeaderOrReference {
 
 // headersOf are the headers of a success.
 func headersOf(doc operation) map[string]openapi31.HeaderOrReference {
-	if doc.body == nil {
-		return nil
+	out := map[string]openapi31.HeaderOrReference{}
+	for _, name := range doc.headers {
+		maps.Copy(out, header(name, headerDocs[name]))
 	}
-	return header("Warning", "what was accepted and has no effect yet: 299 - \"text\", as in RFC 7234")
+	if doc.body != nil {
+		maps.Copy(out, header("Warning", "what was accepted and has no effect yet: 299 - \"text\", as in RFC 7234"))
+	}
+	return out
 }

@@ -96,27 +96,30 @@ func describeCollection(docs map[string]operation, c collection) {
 	all, one := "/api/v1/"+c.name+"/", "/api/v1/"+c.name+"/{key}/"
 	docs["GET "+all] = operation{
 		id: "list-" + c.name, tag: c.name, summary: "All of " + c.name + ", sorted by key", description: form.about,
-		parameters: []string{"consistency"}, answer: listOf(form.object), errors: []int{http.StatusBadRequest},
+		parameters: []string{"consistency", "limit", "continue", "watch", "since", "Last-Event-ID"}, filters: c.fields,
+		answer: listOf(form.object), headers: []string{revisionHeader, "Link"}, errors: []int{http.StatusBadRequest},
 	}
 	docs["GET "+one] = operation{
-		id: "get-" + c.kind, tag: c.name, summary: "One " + c.kind, parameters: []string{"consistency"},
-		answer: form.object, errors: []int{http.StatusBadRequest, http.StatusNotFound},
+		id: "get-" + c.kind, tag: c.name, summary: "One " + c.kind, parameters: []string{"consistency", "If-None-Match"},
+		answer: form.object, headers: []string{"ETag", revisionHeader}, errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}
 	docs["GET /api/v1/inspect/"+c.name+"/{key}/"] = operation{
 		id: "inspect-" + c.kind, tag: c.name, summary: "One " + c.kind + " with its figures", parameters: []string{"consistency"},
 		answer: form.inspection, errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}
 	write := operation{
-		tag: c.name, body: form.config, required: form.required, answer: form.object, errors: writeErrors(),
-		description: form.about + ". Doing it again is no error. Members that are not known are no error either; key, links and link-sets are ignored.",
+		tag: c.name, body: form.config, required: form.required, answer: form.object, errors: append(writeErrors(), http.StatusPreconditionFailed),
+		parameters: []string{"If-Match", "If-None-Match"}, headers: []string{"ETag", revisionHeader},
+		description: form.about + ". Doing it again is no error. Members that are not known are no error either; key, links and link-sets are " +
+			"ignored. With a resourceVersion the object must still be at it, else the answer is 409.",
 	}
 	write.id, write.summary = "put-"+c.kind, "Create a "+c.kind+", or change it"
 	docs["PUT "+one] = write
 	write.id = "post-" + c.kind
 	docs["POST "+one] = write
 	docs["DELETE "+one] = operation{
-		id: "delete-" + c.kind, tag: c.name, summary: "Remove a " + c.kind + "; the answer is its key", answer: "",
-		errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
+		id: "delete-" + c.kind, tag: c.name, summary: "Remove a " + c.kind + "; the answer is its key", answer: "", parameters: []string{"If-Match", "If-None-Match"},
+		errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}
 }
 
@@ -135,7 +138,12 @@ func singleDocs() map[string]operation {
 	return map[string]operation{
 		"GET /openapi.json":        {id: "openapi", tag: "about", summary: "This document", answer: map[string]any{}},
 		"GET /api/v1/openapi.json": {id: "openapi-v1", tag: "about", summary: "This document", answer: map[string]any{}},
-		"GET /version":             {id: "version", tag: "about", summary: "Which build this is", answer: client.Version{}},
+		"GET /api/v1/watch/": {
+			id: "watch", tag: "watch", summary: "A stream of the changes of all objects", kind: "text/event-stream",
+			description: "Server-Sent Events: reset, put, delete and synced. A stream that does not resume begins with everything there is.",
+			parameters:  []string{"collection", tenantField, "since", "consistency", "Last-Event-ID"}, errors: []int{http.StatusBadRequest},
+		},
+		"GET /version": {id: "version", tag: "about", summary: "Which build this is", answer: client.Version{}},
 		"GET /info": {
 			id: "info", tag: "about", summary: "Who leads, and how the hosts stand", parameters: []string{"consistency"},
 			answer: client.Info{}, errors: []int{http.StatusBadRequest},

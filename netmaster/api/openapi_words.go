@@ -23,12 +23,30 @@ var parameterDocs = map[string]parameter{
 	"group":       {"query", "only those in the group of the tenant", "", nil},
 	"host":        {"query", "only those on the host", "", nil},
 	"orphaned":    {"query", "\"true\": only those that their host no longer has", "", []string{"true", "false"}},
-	"{key}":       {"", "the object's key: its name, or \"tenant:name\", or \"tenant:policy:rule\"", "", nil},
-	"{endpoint}":  {"", "an endpoint's id (host/container/interface), container id or its beginning, name or runtime id", "", nil},
-	"{id}":        {"", "what it is called: \"service:tenant\" of a service; the name of a network or group, or an endpoint's id", "", nil},
-	"{tenant}":    {"", "the tenant's name", "", nil},
-	"{category}":  {"", "what id names", "", []string{"net", "group", "ep"}},
-	"{host}":      {"", "the host's name", "", nil},
+	"limit":       {"query", "at most so many; the header Link then has the way to the rest", "integer", nil},
+	"continue":    {"query", "where the page before ended, as its header Link says", "", nil},
+	"watch":       {"query", "\"true\": a stream of changes (text/event-stream) in the place of the list", "", []string{"true", "false"}},
+	"since":       {"query", "of a stream: only what came after this revision", "integer", nil},
+	"collection":  {"query", "names of collections, separated by commas; all if left out", "", nil},
+	"tenantName":  {"query", "only what is in the tenant", "", nil},
+
+	"If-Match":      {"header", "tags of which the object must have one, or * if it must exist; links do not count", "", nil},
+	"If-None-Match": {"header", "tags that the object must not have, or * if it must not exist; 304 to GET, 412 to changes", "", nil},
+	"Last-Event-ID": {"header", "of a stream: as since, for clients that come back", "", nil},
+
+	"{key}":      {"", "the object's key: its name, or \"tenant:name\", or \"tenant:policy:rule\"", "", nil},
+	"{endpoint}": {"", "an endpoint's id (host/container/interface), container id or its beginning, name or runtime id", "", nil},
+	"{id}":       {"", "what it is called: \"service:tenant\" of a service; the name of a network or group, or an endpoint's id", "", nil},
+	"{tenant}":   {"", "the tenant's name", "", nil},
+	"{category}": {"", "what id names", "", []string{"net", "group", "ep"}},
+	"{host}":     {"", "the host's name", "", nil},
+}
+
+// headerDocs are the headers of answers.
+var headerDocs = map[string]string{
+	"ETag":         "names this form of the object, for If-Match and If-None-Match",
+	"Link":         "<...>; rel=\"next\": the way to the next page; not there on the last",
+	revisionHeader: "the store's revision that the answer shows, to watch from",
 }
 
 // member is what is to be said of a member of JSON objects.
@@ -39,6 +57,7 @@ type member struct {
 
 // memberDocs are members by name: one name means the same everywhere, or is not described here.
 var memberDocs = map[string]member{
+	"resourceVersion":     {"the version of the object: the store's revision in which it was last written", nil},
 	"key":                 {"the key of URLs", nil},
 	"tenantName":          {"the tenant it is in", nil},
 	"cfgdTag":             {"the text by which docker networks find it; without one, name.tenant", nil},
@@ -85,6 +104,7 @@ var errorDocs = map[int]string{
 	http.StatusMethodNotAllowed:      "the path does not take the method",
 	http.StatusConflict:              "what is there does not allow it: it is in use, taken, or would be another",
 	http.StatusGone:                  "the original had this and we do not; the message says what to use",
+	http.StatusPreconditionFailed:    "the object is not as If-Match or If-None-Match wants it; nothing was written",
 	http.StatusRequestEntityTooLarge: "the body is larger than a megabyte",
 	http.StatusInternalServerError:   "our mistake; the log has the details under the id in the message",
 	http.StatusServiceUnavailable:    "the store does not answer, or no netmaster leads; try again",

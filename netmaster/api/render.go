@@ -15,7 +15,7 @@ import (
 // Every function here makes a copy of what it shows, to be encoded when the model is no longer held.
 
 func tenant(m *ledger.Model, t *state.Tenant) any {
-	out := client.Tenant{ModelKey: t.Key(), Tenant: *t}
+	out := client.Tenant{ModelKey: t.Key(), ResourceVersion: versionOf(m, t), Tenant: *t}
 	out.LinkSets.Networks = links("network", m.Networks(t.TenantName))
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.Groups(t.TenantName))
 	out.LinkSets.AppProfiles = links("appProfile", m.AppProfiles(t.TenantName))
@@ -26,7 +26,7 @@ func tenant(m *ledger.Model, t *state.Tenant) any {
 }
 
 func network(m *ledger.Model, n *state.Network) any {
-	out := client.Network{ModelKey: n.Key(), Network: *n}
+	out := client.Network{ModelKey: n.Key(), ResourceVersion: versionOf(m, n), Network: *n}
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.GroupsOfNetwork(n.Key()))
 	out.LinkSets.Servicelbs = links("serviceLB", m.ServicesOfNetwork(n.Key()))
 	out.Links.Tenant = client.Link{Type: "tenant", Key: n.TenantName}
@@ -34,7 +34,7 @@ func network(m *ledger.Model, n *state.Network) any {
 }
 
 func group(m *ledger.Model, g *state.EndpointGroup) any {
-	out := client.EndpointGroup{ModelKey: g.Key(), EndpointGroup: *g}
+	out := client.EndpointGroup{ModelKey: g.Key(), ResourceVersion: versionOf(m, g), EndpointGroup: *g}
 	out.LinkSets.MatchRules = links("rule", m.RulesIn(ledger.RulesNaming(g.Key())))
 	out.LinkSets.Policies = linksInTenant("policy", g.TenantName, g.Policies)
 	out.LinkSets.ExtContractsGrps = linksInTenant("extContractsGroup", g.TenantName, g.ExtContractsGrps)
@@ -47,8 +47,8 @@ func group(m *ledger.Model, g *state.EndpointGroup) any {
 	return out
 }
 
-func global(_ *ledger.Model, g *state.Global) any {
-	return client.Global{ModelKey: g.Key(), Global: *g}
+func global(m *ledger.Model, g *state.Global) any {
+	return client.Global{ModelKey: g.Key(), ResourceVersion: versionOf(m, g), Global: *g}
 }
 
 // links points to records of a type.

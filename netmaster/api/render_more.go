@@ -27,7 +27,7 @@ func inspectOnly[T any](show func(*ledger.Model, *T) any) func(*ledger.Model, *T
 }
 
 func policy(m *ledger.Model, p *state.Policy) any {
-	out := client.Policy{ModelKey: p.Key(), Policy: *p}
+	out := client.Policy{ModelKey: p.Key(), ResourceVersion: versionOf(m, p), Policy: *p}
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.GroupsIn(ledger.GroupsWithPolicy(p.Key())))
 	out.LinkSets.Rules = links("rule", m.RulesIn(ledger.RulesOfPolicy(p.Key())))
 	out.Links.Tenant = tenantLink(p.TenantName)
@@ -48,7 +48,7 @@ func policyOper(m *ledger.Model, p *state.Policy) client.PolicyOper {
 }
 
 func rule(m *ledger.Model, r *state.Rule) any {
-	out := client.Rule{ModelKey: r.Key(), Rule: *r}
+	out := client.Rule{ModelKey: r.Key(), ResourceVersion: versionOf(m, r), Rule: *r}
 	out.LinkSets.Policies = linksInTenant("policy", r.TenantName, []string{r.PolicyName})
 	for _, peer := range []string{r.FromEndpointGroup, r.ToEndpointGroup} {
 		if peer != "" && m.Group(state.ModelKey(r.TenantName, peer)) != nil {
@@ -59,14 +59,14 @@ func rule(m *ledger.Model, r *state.Rule) any {
 }
 
 func netprofile(m *ledger.Model, n *state.Netprofile) any {
-	out := client.Netprofile{ModelKey: n.Key(), Netprofile: *n}
+	out := client.Netprofile{ModelKey: n.Key(), ResourceVersion: versionOf(m, n), Netprofile: *n}
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.GroupsIn(ledger.GroupsWithNetprofile(n.Key())))
 	out.Links.Tenant = tenantLink(n.TenantName)
 	return out
 }
 
-func service(_ *ledger.Model, s *state.ServiceLB) any {
-	out := client.ServiceLB{ModelKey: s.Key(), ServiceLB: *s}
+func service(m *ledger.Model, s *state.ServiceLB) any {
+	out := client.ServiceLB{ModelKey: s.Key(), ResourceVersion: versionOf(m, s), ServiceLB: *s}
 	out.Links.Network = linkTo("network", s.TenantName, s.NetworkName)
 	out.Links.Tenant = tenantLink(s.TenantName)
 	return out
@@ -111,7 +111,9 @@ func serviceState(m *ledger.Model, s *state.ServiceLB) client.ServiceState {
 	return out
 }
 
-func bgp(_ *ledger.Model, b *state.Bgp) any { return client.Bgp{ModelKey: b.Key(), Bgp: *b} }
+func bgp(m *ledger.Model, b *state.Bgp) any {
+	return client.Bgp{ModelKey: b.Key(), ResourceVersion: versionOf(m, b), Bgp: *b}
+}
 
 // inspectBgp says that nothing runs: no host speaks BGP yet.
 func inspectBgp(m *ledger.Model, b *state.Bgp) any {
@@ -120,22 +122,24 @@ func inspectBgp(m *ledger.Model, b *state.Bgp) any {
 	}
 }
 
-func aciGw(_ *ledger.Model, a *state.AciGw) any { return client.AciGw{ModelKey: a.Key(), AciGw: *a} }
+func aciGw(m *ledger.Model, a *state.AciGw) any {
+	return client.AciGw{ModelKey: a.Key(), ResourceVersion: versionOf(m, a), AciGw: *a}
+}
 
 func inspectAciGw(m *ledger.Model, a *state.AciGw) any {
 	oper := client.AciGwOper{NumAppProfiles: m.Count(ledger.AppProfilesOfTenant(""))}
 	return client.Inspection[any, client.AciGwOper]{Config: aciGw(m, a), Oper: oper}
 }
 
-func appProfile(_ *ledger.Model, a *state.AppProfile) any {
-	out := client.AppProfile{ModelKey: a.Key(), AppProfile: *a}
+func appProfile(m *ledger.Model, a *state.AppProfile) any {
+	out := client.AppProfile{ModelKey: a.Key(), ResourceVersion: versionOf(m, a), AppProfile: *a}
 	out.LinkSets.EndpointGroups = linksInTenant("endpointGroup", a.TenantName, a.EndpointGroups)
 	out.Links.Tenant = tenantLink(a.TenantName)
 	return out
 }
 
 func extContractsGroup(m *ledger.Model, e *state.ExtContractsGroup) any {
-	out := client.ExtContractsGroup{ModelKey: e.Key(), ExtContractsGroup: *e}
+	out := client.ExtContractsGroup{ModelKey: e.Key(), ResourceVersion: versionOf(m, e), ExtContractsGroup: *e}
 	out.LinkSets.EndpointGroups = links("endpointGroup", m.GroupsIn(ledger.GroupsWithContracts(e.Key())))
 	return out
 }

@@ -171,41 +171,67 @@ func (l Collection[T, O]) path(key string) string {
 
 // do sends a request with an optional JSON body and decodes the answer into out, unless that is nil.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	_, err := c.ask(ctx, request{method: method, path: path, body: in}, out)
+	return err
+}
+
+// request is what is sent.
+type request struct {
+	method, path string
+	header       map[string]string // beside those that every request has
+	body         any               // to be sent as JSON, nil for none
+}
+
+// ask sends a request and decodes the answer into out, unless that is nil. It gives the answer's headers.
+func (c *Client) ask(ctx context.Context, r request, out any) (http.Header, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	c.tellWarnings(resp.Header)
+	if out == nil {
+		return resp.Header, nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return nil, fmt.Errorf("%s %s: reading the answer: %w", r.method, r.path, err)
+	}
+	return resp.Header, nil
+}
+
+// send sends a request; what is no success is an error. The caller closes the answer's body.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	var body io.Reader
-	if in != nil {
-		data, err := json.Marshal(in)
+	if r.body != nil {
+		data, err := json.Marshal(r.body)
 		if err != nil {
-			return fmt.Errorf("%s %s: encoding the request: %w", method, path, err)
+			return nil, fmt.Errorf("%s %s: encoding the request: %w", r.method, r.path, err)
 		}
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
 	}
 	req.Header.Set("Accept", "application/json")
-	if in != nil {
+	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
 		req.Header.Set(TokenHeader, c.token)
 	}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking netmaster: %w", err)
+		return nil, fmt.Errorf("asking netmaster: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return readError(method, path, resp)
+		defer func() { _ = resp.Body.Close() }()
+		return nil, readError(r.method, r.path, resp)
 	}
-	c.tellWarnings(resp.Header)
-	if out == nil {
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
-	}
-	return nil
+	return resp, nil
 }
 
 // tellWarnings reads Warning headers of the form: 299 - "text".

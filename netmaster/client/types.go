@@ -13,7 +13,8 @@ type LinkSet map[string]Link
 
 // Tenant is a tenant with the objects in it.
 type Tenant struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Tenant
 	LinkSets TenantLinkSets `json:"link-sets"`
 }
@@ -48,7 +49,8 @@ type TenantOper struct {
 
 // Network is a network with its tenant and groups.
 type Network struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Network
 	LinkSets NetworkLinkSets `json:"link-sets"`
 	Links    NetworkLinks    `json:"links"`
@@ -82,7 +84,8 @@ type NetworkOper struct {
 
 // EndpointGroup is a group with what it uses and belongs to.
 type EndpointGroup struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.EndpointGroup
 	LinkSets EndpointGroupLinkSets `json:"link-sets"`
 	Links    EndpointGroupLinks    `json:"links"`
@@ -117,7 +120,8 @@ type EndpointGroupOper struct {
 
 // Global is the one object of cluster-wide settings. It has no links.
 type Global struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Global
 }
 

@@ -7,7 +7,8 @@ type NoOper = *struct{}
 
 // Policy is a policy with its rules and the groups that have it.
 type Policy struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Policy
 	LinkSets PolicyLinkSets `json:"link-sets"`
 	Links    TenantLinks    `json:"links"`
@@ -32,7 +33,8 @@ type PolicyOper struct {
 
 // Rule is a rule with its policy and the group that it names as peer.
 type Rule struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Rule
 	LinkSets RuleLinkSets `json:"link-sets"`
 	Links    RuleLinks    `json:"links"`
@@ -50,7 +52,8 @@ type RuleLinks struct {
 
 // Netprofile is a network profile with the groups that have it.
 type Netprofile struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Netprofile
 	LinkSets GroupLinkSets `json:"link-sets"`
 	Links    TenantLinks   `json:"links"`
@@ -63,7 +66,8 @@ type GroupLinkSets struct {
 
 // ServiceLB is a service with its network. It has no link sets.
 type ServiceLB struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.ServiceLB
 	Links ServiceLBLinks `json:"links"`
 }
@@ -83,7 +87,8 @@ type ServiceLBOper struct {
 
 // Bgp is the BGP speaker of a host. It has no links.
 type Bgp struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.Bgp
 }
 
@@ -97,7 +102,8 @@ type BgpOper struct {
 
 // AciGw is the one object of settings for ACI. It has no links.
 type AciGw struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.AciGw
 }
 
@@ -108,7 +114,8 @@ type AciGwOper struct {
 
 // AppProfile is an application profile with its groups.
 type AppProfile struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.AppProfile
 	LinkSets GroupLinkSets `json:"link-sets"`
 	Links    TenantLinks   `json:"links"`
@@ -116,7 +123,8 @@ type AppProfile struct {
 
 // ExtContractsGroup is contracts of ACI with the groups that have them. It has no links.
 type ExtContractsGroup struct {
-	ModelKey string `json:"key,omitempty"`
+	ModelKey        string `json:"key,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 	state.ExtContractsGroup
 	LinkSets GroupLinkSets `json:"link-sets"`
 }

@@ -15,12 +15,14 @@ import (
 // Model is every record of the store as of one revision, indexed. It is read inside View, ViewCached, a plan or a
 // subscriber only; the records it hands out are shared and must not be changed, but may be kept.
 //
-// Invariants: rows has exactly the records that could be read; every row is in the indexes that indexesOf names; the
+// Invariants: rows has exactly the records that could be read; every row is in the indexes that indexesOf names, and in
+// intent if its key begins so; the
 // pools hold exactly the allocations among the rows, and beside them what is being written.
 type Model struct {
 	revision int64
 	rows     map[string]*row
 	index    map[Index]map[string]*row
+	intent   *rowTree
 	pools    map[state.Pool]*pool
 	spans    map[string]*spans // address ranges of networks, by tenant
 	problems map[string]Problem
@@ -44,6 +46,7 @@ func newModel() *Model {
 	return &Model{
 		rows:     make(map[string]*row),
 		index:    make(map[Index]map[string]*row),
+		intent:   newRowTree(),
 		pools:    make(map[state.Pool]*pool),
 		spans:    make(map[string]*spans),
 		problems: make(map[string]Problem),
@@ -277,11 +280,17 @@ func (m *Model) replace(key string, old, next *row) {
 			}
 		}
 		delete(m.rows, key)
+		if next == nil && strings.HasPrefix(key, intentPrefix) {
+			m.intent.Delete(old)
+		}
 	}
 	if next == nil {
 		return
 	}
 	m.rows[key] = next
+	if strings.HasPrefix(key, intentPrefix) {
+		m.intent.ReplaceOrInsert(next)
+	}
 	for _, in := range indexesOf(next.record) {
 		if m.index[in] == nil {
 			m.index[in] = make(map[string]*row)

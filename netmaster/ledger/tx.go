@@ -50,6 +50,12 @@ func (tx *Tx) Revision() int64 { return tx.l.model.revision }
 // RevisionOf a record, by its store key; 0 if there is none.
 func (tx *Tx) RevisionOf(storeKey string) int64 { return tx.l.model.RevisionOf(storeKey) }
 
+// Pin makes the transaction depend on a record, by its store key, and gives its revision; 0 if there is none.
+func (tx *Tx) Pin(storeKey string) int64 {
+	tx.depend(storeKey)
+	return tx.l.model.RevisionOf(storeKey)
+}
+
 // Tenant is a tenant by name.
 func (tx *Tx) Tenant(name string) *state.Tenant {
 	return read[*state.Tenant](tx, state.TenantPrefix+name)

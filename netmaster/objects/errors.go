@@ -24,6 +24,7 @@ const (
 	TooLarge                // over the limits of one transaction
 	Unavailable             // the store cannot be reached or did not answer in time; try again
 	NotLeader               // another netmaster leads
+	Changed                 // a Condition does not hold: somebody else was faster
 )
 
 // Error is why an operation was refused or failed. Unless Kind is Unavailable nothing was changed.

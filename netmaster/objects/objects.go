@@ -113,6 +113,9 @@ func (o *Objects) commit(ctx context.Context, doing string, plan func(*txn) erro
 		// As it will be read again: without the reading of the monotonic clock.
 		now, agents := o.options.Now().UTC().Round(0), o.knownAgents()
 		revision, err := o.ledger.Commit(ctx, func(tx *ledger.Tx) error {
+			if err := checkConditions(ctx, tx); err != nil {
+				return err
+			}
 			return plan(&txn{tx, agents, now, o.options.AddressRest})
 		})
 		var waiting *quarantineError

@@ -87,6 +87,7 @@ func (tx *txn) removeRules(policy string) bool {
 
 // purge removes what is left of the rules of a deleted policy.
 func (o *Objects) purge(ctx context.Context, key string) error {
+	ctx = unconditional(ctx)
 	for over := false; !over; {
 		_, err := o.commit(ctx, "removing the rules of policy "+key, func(tx *txn) error {
 			going := tx.GoingPolicy(key)
