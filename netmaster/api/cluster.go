@@ -39,7 +39,7 @@ func (s *server) info(r *http.Request) (any, error) {
 		agents = s.Agents.Hosts()
 	}
 	show := func(m *ledger.Model) {
-		out.Hosts, out.Warnings = hostInfos(m, agents), normalise.LateMTUs(m)
+		out.Hosts, out.Warnings = hostInfos(m, agents), append(normalise.LateMTUs(m), unreadable(m)...)
 		out.NetpluginNodes = registeredAgents(m)
 	}
 	if !self {

@@ -38,6 +38,8 @@ type Config struct {
 	AddressRest   time.Duration // 0: not at all
 
 	Log LogConfig
+	// Pprof serves profiles of the process below /debug/pprof/.
+	Pprof bool
 }
 
 // Certificates are files in PEM form.

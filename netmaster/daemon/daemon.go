@@ -2,7 +2,7 @@
 // stops all of it cleanly. An edge package; what netmaster means is in the packages it puts together.
 //
 // A netmaster that does not lead serves reads, passes writes on to the leader and tells agents where the leader is. If
-// the store goes away the process stays: requests fail with 503 until it is back.
+// the store goes away, or is not there yet at the start, the process stays: requests fail with 503 until it is back.
 package daemon
 
 import (
@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ import (
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/distribute/operations"
 	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/netmaster/metrics"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/consul"
@@ -36,8 +39,9 @@ import (
 )
 
 const (
-	// storePatience is how long a store that does not answer is waited for at start.
-	storePatience = 30 * time.Second
+	// openTime is how long one attempt to open an external store may take, maxStorePause the longest wait between two.
+	openTime      = 5 * time.Second
+	maxStorePause = 5 * time.Second
 	// leaderPatience is how long REST waits for a first leader before it answers that there is none.
 	leaderPatience = 2 * time.Second
 	// drainTime is what requests under way get when the process stops.
@@ -47,11 +51,8 @@ const (
 // Run is the process from start to clean stop, which takes less than a second after the context ends and gives nil.
 // The configuration was checked. A *ConfigError is a setting that turned out to be of no use.
 func Run(ctx context.Context, cfg Config, log *logrus.Entry) error {
-	d, err := open(ctx, cfg, log)
+	d, err := open(cfg, log)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	defer d.close()
@@ -70,19 +71,27 @@ type daemon struct {
 	election  *objdb.Election
 	reign     *reign
 	roster    *roster
+	metrics   *metrics.Metrics
+	front     *front
 	listeners listeners
 	forward   *http.Transport
-	tooOld    sync.Once // to tell that this version must not lead
-	closers   []func()  // run in reverse order
+	storeTLS  *tls.Config // for an external store, nil without
+	tooOld    sync.Once   // to tell that this version must not lead
+	closers   []func()    // run in reverse order
 }
 
-// listeners are open sockets. internal is nil if external takes its connections too.
-type listeners struct{ external, internal, rpc net.Listener }
+// listeners are open sockets. internal is nil if external takes its connections too; agents is what rpc is on.
+type listeners struct {
+	external, internal, rpc net.Listener
+	agents                  net.Listener
+}
 
-func open(ctx context.Context, cfg Config, log *logrus.Entry) (*daemon, error) {
-	d := &daemon{cfg: cfg, log: log, roster: newRoster()}
-	for _, step := range []func(context.Context) error{d.listen, d.openStore, d.writePID, d.assemble} {
-		if err := step(ctx); err != nil {
+// open does what shows at once whether the configuration can be used: it opens the sockets and reads the files.
+func open(cfg Config, log *logrus.Entry) (*daemon, error) {
+	d := &daemon{cfg: cfg, log: log, roster: newRoster(), metrics: metrics.New()}
+	d.front = newFront(d)
+	for _, step := range []func() error{d.listen, d.readStoreTLS, d.writePID} {
+		if err := step(); err != nil {
 			d.close()
 			return nil, err
 		}
@@ -99,7 +108,7 @@ func (d *daemon) close() {
 	d.closers = nil
 }
 
-func (d *daemon) writePID(context.Context) error {
+func (d *daemon) writePID() error {
 	if err := os.MkdirAll(d.cfg.RunDir, 0o755); err != nil { //nolint:gosec // other users may read process ids
 		return badConfig("--run-dir: %v; name a directory that this user may write", err)
 	}
@@ -113,7 +122,7 @@ func (d *daemon) writePID(context.Context) error {
 
 // listen opens all sockets, before anything that takes time, so that a taken port is told at once. In the addresses of
 // the configuration it replaces port 0 by the real one.
-func (d *daemon) listen(context.Context) error {
+func (d *daemon) listen() error {
 	rest, agents, err := serverTLS(d.cfg.TLS)
 	if err != nil {
 		return err
@@ -125,9 +134,10 @@ func (d *daemon) listen(context.Context) error {
 	if d.listeners.external, err = d.bind("--external-address", d.cfg.External, rest); err != nil {
 		return err
 	}
-	if d.listeners.rpc, err = d.bind("--rpc-address", d.cfg.RPC, agents); err != nil {
+	if d.listeners.agents, err = d.bind("--rpc-address", d.cfg.RPC, nil); err != nil {
 		return err
 	}
+	d.listeners.rpc = secured(d.listeners.agents, agents)
 	d.cfg.Internal = withPort(d.cfg.Internal, d.listeners.external)
 	host, port, err := net.SplitHostPort(d.cfg.External)
 	if err != nil {
@@ -151,10 +161,15 @@ func (d *daemon) bind(flag, address string, secure *tls.Config) (net.Listener, e
 		return nil, fmt.Errorf("listening on %s %s: %w", flag, address, err)
 	}
 	d.onClose(func() { _ = listener.Close() }) // mostly closed already by its server
-	if secure != nil {
-		listener = tls.NewListener(listener, secure)
+	return secured(listener, secure), nil
+}
+
+// secured is a listener with TLS, if there is a configuration of it.
+func secured(listener net.Listener, config *tls.Config) net.Listener {
+	if config == nil {
+		return listener
 	}
-	return listener, nil
+	return tls.NewListener(listener, config)
 }
 
 // withPort puts the listener's port in the place of port 0.
@@ -174,9 +189,16 @@ func portOf(listener net.Listener) int {
 	return addr.Port
 }
 
-// openStore opens the store of the configuration. One that does not answer is waited for: at boot it may come later.
+func (d *daemon) readStoreTLS() (err error) {
+	d.storeTLS, err = storeTLS(d.cfg.StoreTLS, append(slices.Clone(d.cfg.Etcd), d.cfg.Consul...))
+	return err
+}
+
+// openStore opens the store of the configuration. An external one that does not answer is waited for until the context
+// ends: at boot it may come later, and a netmaster that goes away helps nobody.
 func (d *daemon) openStore(ctx context.Context) error {
 	if !d.cfg.external() {
+		d.front.waitsFor("netmaster is starting: it opens the store in " + d.cfg.DataDir)
 		store, err := embedded.Open(ctx, embedded.Config{Dir: d.cfg.DataDir, Log: d.log})
 		if unusable := (*fs.PathError)(nil); errors.As(err, &unusable) {
 			return badConfig("--data-dir: %v; name a directory that this user may write", err)
@@ -187,28 +209,57 @@ func (d *daemon) openStore(ctx context.Context) error {
 		d.useStore(store)
 		return nil
 	}
-	secure, err := storeTLS(d.cfg.StoreTLS, append(d.cfg.Etcd, d.cfg.Consul...))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
-	defer cancel()
+	const waiting = "netmaster waits for its store"
+	d.front.waitsFor(fmt.Sprintf("%s: %s", waiting, strings.Join(append(slices.Clone(d.cfg.Etcd), d.cfg.Consul...), ", ")))
+	stop := turnAway(d.listeners.agents)
+	defer stop()
 	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = 2 * time.Second
-	for {
-		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		store, err := d.openExternal(attempt, secure)
+	pause.MaxInterval = maxStorePause
+	for told := ""; ; {
+		attempt, cancel := context.WithTimeout(ctx, openTime)
+		store, err := d.openExternal(attempt, d.storeTLS)
 		cancel()
 		if err == nil {
 			d.useStore(store)
 			return nil
 		}
-		d.log.WithError(err).Warn("waiting for the store")
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d.front.waitsFor(fmt.Sprintf("%s: %v", waiting, err))
+		if told != err.Error() {
+			told = err.Error()
+			d.log.WithError(err).Warn("waiting for the store")
+		}
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
-			return fmt.Errorf("the store does not answer: %w", err)
+			return ctx.Err()
 		}
+	}
+}
+
+// turnAway closes the connections of agents until stop is called, so that they go on to a netmaster that can serve them.
+func turnAway(listener net.Listener) (stop func()) {
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	return func() {
+		_ = tcp.SetDeadline(time.Unix(1, 0)) // ends Accept
+		<-done
+		_ = tcp.SetDeadline(time.Time{})
 	}
 }
 
@@ -239,7 +290,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		Alone:   !d.cfg.external(),
 	})
 	var err error
-	d.ledger, err = ledger.Open(ctx, d.store, d.election.Fence, d.log)
+	d.ledger, err = ledger.Open(ctx, d.metrics.Store(d.store), d.election.Fence, d.log)
 	if err != nil {
 		return fmt.Errorf("opening the model: %w", err)
 	}
@@ -256,6 +307,14 @@ func (d *daemon) assemble(ctx context.Context) error {
 	d.objects.SetAgents(d.agents)
 	d.onClose(operations.Feed(d.ledger, d.agents, d.log))
 	d.reign = newReign(d)
+	d.metrics.Follow(metrics.Sources{
+		Model: d.ledger.ViewCached, Agents: d.agents.Hosts, Traffic: d.agents.Traffic, Orphans: d.objects.Orphans,
+		Leads: func() bool { _, leads := d.reign.Leader(); return leads },
+	})
+	d.front.serve(api.Handler(api.Options{
+		Reader: d.ledger, Changes: api.ChangesOf(d.objects), Agents: d.agents, Cluster: d.reign,
+		Mode: d.cfg.Mode, Forward: d.forward, Log: d.log, Observe: d.metrics.Request,
+	}))
 	return nil
 }
 
@@ -279,6 +338,24 @@ func hostName() string {
 // run serves until the context ends or something that cannot be repaired fails.
 func (d *daemon) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.serveREST(ctx) })
+	group.Go(func() error { return d.start(ctx, group) })
+	err := group.Wait()
+	if err == nil || errors.Is(err, context.Canceled) {
+		d.log.Info("netmaster has stopped")
+		return nil
+	}
+	return err
+}
+
+// start opens the store and gives the group all that runs on it.
+func (d *daemon) start(ctx context.Context, group *errgroup.Group) error {
+	if err := d.openStore(ctx); err != nil {
+		return err
+	}
+	if err := d.assemble(ctx); err != nil {
+		return err
+	}
 	d.log.WithFields(logrus.Fields{
 		"version": version.Get().Version, "rest": d.listeners.external.Addr().String(), "agents": d.rpcAddress(), "store": d.store.ID(),
 	}).Info("netmaster is up")
@@ -297,26 +374,11 @@ func (d *daemon) run(ctx context.Context) error {
 		group.Go(func() error { return registration.Run(ctx) })
 	}
 	group.Go(func() error { return d.agents.Serve(ctx, d.listeners.rpc) })
-	group.Go(func() error { return d.serveREST(ctx) })
-	err := group.Wait()
-	if err == nil || errors.Is(err, context.Canceled) {
-		d.log.Info("netmaster has stopped")
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (d *daemon) serveREST(ctx context.Context) error {
-	select {
-	case <-d.reign.begun:
-	case <-time.After(leaderPatience):
-	case <-ctx.Done():
-		return nil
-	}
-	server := api.NewServer(api.Handler(api.Options{
-		Reader: d.ledger, Changes: api.ChangesOf(d.objects), Agents: d.agents, Cluster: d.reign,
-		Mode: d.cfg.Mode, Forward: d.forward, Log: d.log,
-	}))
+	server := api.NewServer(d.front)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, listener := range []net.Listener{d.listeners.external, d.listeners.internal} {
 		if listener == nil {

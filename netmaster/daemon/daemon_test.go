@@ -51,7 +51,7 @@ func start(t *testing.T, cfg Config) *running {
 	}
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
-	d, err := open(context.Background(), cfg, logrus.NewEntry(logger))
+	d, err := open(cfg, logrus.NewEntry(logger))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -167,6 +167,7 @@ func flags() []cli.Flag {
 		text(catOld, "cluster-store", "", "", "older name of --etcd and --consul, with a URL such as etcd://10.0.0.1:2379 or consul://10.0.0.1:8500"),
 
 		text(catOther, "run-dir", "RUN_DIR", "/run/contiv", "directory for netmaster.pid"),
+		toggle(catOther, "pprof", "PPROF", "serve profiles of the process at /debug/pprof/ of the REST API"),
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this", Category: catOther},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print which build this is", Category: catOther},
 	}
@@ -206,7 +207,8 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		TLS:           Certificates{Cert: c.String("tls-cert"), Key: c.String("tls-key"), CA: c.String("tls-ca")},
 		StoreTLS:      Certificates{Cert: c.String("store-cert"), Key: c.String("store-key"), CA: c.String("store-ca")},
 		HostDeadAfter: c.Duration("host-dead-after"), AddressRest: c.Duration("address-rest"),
-		Log: LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log")},
+		Log:   LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log")},
+		Pprof: c.Bool("pprof"),
 	}
 	if c.Bool("use-syslog") {
 		cfg.Log.Syslog = given(c, "syslog-url", "udp://127.0.0.1:514")

@@ -21,16 +21,14 @@ import (
 type reign struct {
 	daemon        *daemon
 	registrations []*objdb.Registration
-	begun         chan struct{} // closed when a leader was known for the first time
 
 	mu     sync.Mutex
 	leader *objdb.Leader
 	ready  bool // this netmaster leads and has done what comes first
-	once   sync.Once
 }
 
 func newReign(d *daemon) *reign {
-	r := &reign{daemon: d, begun: make(chan struct{})}
+	r := &reign{daemon: d}
 	for name, address := range map[string]string{"netmaster": d.cfg.Internal, "netmaster.rpc": d.rpcAddress()} {
 		host, port, err := net.SplitHostPort(address)
 		number, portErr := strconv.Atoi(port)
@@ -82,7 +80,7 @@ func (r *reign) show(status objdb.Status) {
 		r.daemon.log.WithField("leader", status.Leader.Address).Info("another netmaster leads")
 	}
 	if status.Leader != nil {
-		r.once.Do(func() { close(r.begun) })
+		r.daemon.front.begin()
 	}
 }
 
@@ -122,7 +120,7 @@ func (r *reign) work(ctx context.Context) {
 	}
 	r.setReady(true)
 	r.daemon.agents.SetLeader(true, r.daemon.rpcAddress())
-	r.once.Do(func() { close(r.begun) })
+	r.daemon.front.begin()
 	r.daemon.log.Info("this netmaster leads")
 	r.daemon.objects.Run(ctx)
 }

@@ -20,6 +20,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -108,6 +109,7 @@ const (
 // Server serves the agents while this netmaster leads. All methods may be called at once.
 type Server struct {
 	config Config
+	sent   struct{ messages, bytes atomic.Uint64 } // see Traffic
 
 	mu       sync.RWMutex
 	index    *index.Index

@@ -106,6 +106,8 @@ func (s *session) write() {
 		more := s.ctx.Err() == nil && s.pending.next(s.server.index, s.host, buffer)
 		s.server.mu.RUnlock()
 		if more {
+			s.server.sent.messages.Add(1)
+			s.server.sent.bytes.Add(uint64(buffer.Len()))
 			err := s.stream.WriteLine(buffer.Bytes())
 			buffers.Put(buffer)
 			if err != nil {

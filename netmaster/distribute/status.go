@@ -121,6 +121,14 @@ func (s *Server) Connected(host string) bool {
 	return sess != nil && sess.pending.attached
 }
 
+// Traffic is how much was sent to agents without being asked for: snapshots and changes.
+type Traffic struct{ Messages, Bytes uint64 }
+
+// Traffic since the process started.
+func (s *Server) Traffic() Traffic {
+	return Traffic{Messages: s.sent.messages.Load(), Bytes: s.sent.bytes.Load()}
+}
+
 // Hosts tells how far every host is that there is a record of, or that is connected, by name.
 func (s *Server) Hosts() []HostStatus {
 	s.mu.Lock()

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/contiv/contiv/ofnet/openflow"
@@ -33,6 +34,12 @@ func Compile(s State) Program {
 	for key := range s.Networks {
 		p.take(v.networkUnit(key, floods[key]), protocol.KindNetwork, key)
 	}
+	rules := newRuleTable()
+	for key, r := range s.Rules {
+		rules.set(key, &r)
+	}
+	rules.compile(newDiffer())
+	rules.program(&p)
 	sortNotRealised(p.NotRealised)
 	return p
 }
@@ -76,6 +83,7 @@ type Compiler struct {
 	floods    map[string]*flood // by network
 	byNetwork index
 	byHost    index
+	rules     *ruleTable
 	refused   map[record]refusal
 }
 
@@ -106,7 +114,7 @@ func (x index) remove(key string, id protocol.EndpointID) {
 func New(host string) *Compiler {
 	c := &Compiler{
 		view: *newView(host), networks: map[string]*unit{}, endpoints: map[protocol.EndpointID]*unit{},
-		floods: map[string]*flood{}, byNetwork: index{}, byHost: index{}, refused: map[record]refusal{},
+		floods: map[string]*flood{}, byNetwork: index{}, byHost: index{}, rules: newRuleTable(), refused: map[record]refusal{},
 	}
 	c.base = c.view.base()
 	return c
@@ -122,6 +130,7 @@ func (c *Compiler) Program() Program {
 	for id, u := range c.endpoints {
 		p.take(u, protocol.KindEndpoint, id.String())
 	}
+	c.rules.program(&p)
 	sortNotRealised(p.NotRealised)
 	return p
 }
@@ -132,6 +141,7 @@ func (c *Compiler) NotRealised() []protocol.NotRealised {
 	if c.base.why != "" {
 		out = append(out, protocol.NotRealised{Kind: protocol.KindGlobal, Key: "global", Reason: string(c.base.why)})
 	}
+	out = append(out, c.rules.notRealised()...)
 	for r, why := range c.refused {
 		out = append(out, protocol.NotRealised{Kind: r.kind, Key: r.key, Reason: string(why)})
 	}
@@ -152,6 +162,12 @@ func (c *Compiler) Update(changes Changes) Diff {
 	c.changeSettings(&changes, d)
 	for key, n := range changes.Networks {
 		c.changeNetwork(key, n, d)
+	}
+	for key, zone := range changes.Zones {
+		c.changeZone(key, zone, d)
+	}
+	for key, r := range changes.Rules {
+		c.changeRule(key, r)
 	}
 	for name, h := range changes.Hosts {
 		c.changeHost(name, h, d)
@@ -204,6 +220,27 @@ func (c *Compiler) changeNetwork(key string, n *protocol.Network, d *dirty) {
 		c.dirtyRivals(networkClaims(n), key, d)
 	}
 	c.dirtyNetwork(key, d)
+}
+
+func (c *Compiler) changeZone(key string, zone uint16, d *dirty) {
+	if c.Zones[key] == zone {
+		return
+	}
+	if delete(c.Zones, key); zone != 0 {
+		c.Zones[key] = zone
+	}
+	c.dirtyNetwork(key, d)
+}
+
+func (c *Compiler) changeRule(key string, r *protocol.Rule) {
+	old, had := c.Rules[key]
+	if r == nil && !had || r != nil && had && reflect.DeepEqual(*r, old) {
+		return
+	}
+	if delete(c.Rules, key); r != nil {
+		c.Rules[key] = *r
+	}
+	c.rules.set(key, r)
 }
 
 // dirtyRivals marks the networks whose number another gains or gives up.
@@ -324,6 +361,7 @@ func (c *Compiler) compile(d *dirty) Diff {
 	for key := range d.networks {
 		c.compileNetwork(key, diff)
 	}
+	c.rules.compile(diff)
 	return diff.result()
 }
 

@@ -63,9 +63,9 @@ var docsExamples = []example{
 	{protocol.ARPProxy, tableNDReply, 100, "ND_TLL", "... and gets the link-layer address in the next table, because Open vSwitch writes that field only where the packet is known to be an advertisement."},
 	{protocol.ARPProxy, tableARPND, 120, "nd_sll", "A unicast solicitation without the sender's MAC address leaves no room for an answer; it goes to the neighbour itself."},
 	{protocol.ARPFlood, tableARPND, 100, "arp", "ARP mode flood: ARP goes its way like a broadcast, neighbour discovery too."},
-	{protocol.ARPProxy, tableSrcGroup, 100, "nw_src=10.1.0.4", "A packet from the tunnel has the MAC and IP address of an endpoint of the network, and comes from the tunnel address of that endpoint's host. Anything else is dropped."},
-	{protocol.ARPFlood, tableSrcGroup, 100, "arp_spa=10.1.0.4", "The same for flooded ARP."},
-	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity, for policy to come."},
+	{protocol.ARPProxy, tableSpoof, 100, "nw_src=10.1.0.4", "A packet from the tunnel has the MAC and IP address of an endpoint of the network, and comes from the tunnel address of that endpoint's host. Anything else is dropped."},
+	{protocol.ARPFlood, tableSpoof, 100, "arp_spa=10.1.0.4", "The same for flooded ARP."},
+	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:02", "A MAC address of the network that is here."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:04", "One that is elsewhere: through the tunnel port to its host. (A packet that came from the tunnel cannot leave by it: the switch never sends out of the port of entry.)"},
 	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "Broadcast and multicast of a local endpoint: to the network's local ports and to every host that has endpoints in it."},
@@ -95,8 +95,9 @@ reserved tables have their final numbers and pass packets on, or nothing leads t
 `
 
 const docsNumbers = `
-Cookies: bits 63-48 round of writing, 47-44 schema (1), 43-40 mode (2: VXLAN bridge), 39-32 category (1 base, 2 network,
-3 endpoint), 31-0 the network's id or a hash of the endpoint's.
+Cookies: bits 63-48 round of writing, 47-44 schema (2), 43-40 mode (2: VXLAN bridge), 39-32 category (1 base, 2 network,
+3 endpoint, 4 policy, 5 dropped), 31-0 the network's id, a hash of the endpoint's, the rule's id, or the reason (1 spoof,
+2 invalid, 3 policy, 4 blocked).
 
 Groups: bits 31-28 kind (1 flood from here, 2 flood from a host), 27-12 network id, 11-0 part. A group message stays under
 32 KiB; more buckets (about 680 peers) are shared out to parts 1, 2, ..., which part 0 hands on to. Numbers follow from the
@@ -113,7 +114,7 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 | proxy | base + 3K + 7L + 4R + 12 L6 + 4 R6 | 2K |
 | flood | base + 3K + 5L + 4R + 11 L6 + 3 R6 | 2K |
 
-The base is below 45. Nothing is multiplied: one more peer or network adds no flow per endpoint.
+The base is below 70. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 
 ## What is not realised
 

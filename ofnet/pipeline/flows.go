@@ -64,40 +64,43 @@ func (v *view) base() *unit {
 	// Nobody but a router may say these, and there is none: not from a local endpoint, not through the tunnel.
 	add(tableARPND, 130, icmp6(routerAdvertisement), nothing, 0)
 	add(tableARPND, 130, icmp6(redirect), nothing, 0)
-	for _, m := range []of.Match{icmp6(neighbourSolicitation), icmp6(neighbourAdvert)} {
-		add(tableSpoof, 105, m, nothing, 0)
-		add(tableDstGroup, 200, m, nothing, tableMACDest)
+	u.drop(dropSpoof, tableSpoof, 0, of.Match{})
+	for _, kind := range []uint8{neighbourSolicitation, neighbourAdvert} {
+		u.drop(dropSpoof, tableSpoof, 105, icmp6(kind, fromLocal))
 	}
-	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, tableSrcGroup)
-	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, tableSrcGroup)
+	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, tableMACDest)
+	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, tableMACDest)
 	add(tableARPND, 10, of.NewMatch(isIP4), nothing, tablePunt)
 	add(tableARPND, 10, of.NewMatch(isIP6), nothing, tablePunt)
 	if u.why == "" {
 		v.baseARP(add)
 	}
 	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
-	add(tableSrcGroup, 200, of.NewMatch(fromLocal), nothing, tableDstGroup)
-	add(tableDstGroup, 200, of.NewMatch(isARP), nothing, tableMACDest)
-	add(tableDstGroup, 190, of.NewMatch(toMulticast), nothing, tableMACDest)
+	u.connections()
 	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
 	return u
+}
+
+// drop makes a flow that drops for a reason and counts it.
+func (u *unit) drop(reason uint32, table uint8, priority uint16, match of.Match) {
+	u.add(cookie(categoryDrop, reason), table, priority, match, nothing, 0)
 }
 
 // baseARP is what becomes of ARP and neighbour discovery that no responder took.
 func (v *view) baseARP(add func(table uint8, priority uint16, match of.Match, actions of.Actions, next uint8)) {
 	solicit, advert := uint8(neighbourSolicitation), uint8(neighbourAdvert)
 	if v.floods() {
-		add(tableARPND, 100, of.NewMatch(isARP), nothing, tableSrcGroup)
-		add(tableARPND, 95, icmp6(solicit), nothing, tableSrcGroup)
-		add(tableARPND, 95, icmp6(advert), nothing, tableSrcGroup)
+		add(tableARPND, 100, of.NewMatch(isARP), nothing, tableMACDest)
+		add(tableARPND, 95, icmp6(solicit), nothing, tableMACDest)
+		add(tableARPND, 95, icmp6(advert), nothing, tableMACDest)
 		return
 	}
 	// A solicitation without the sender's link-layer option has no room for our answer: if it goes to one neighbour, that
 	// one answers by itself.
-	add(tableARPND, 120, icmp6(solicit, of.NDSll(of.MAC{}), toUnicast), nothing, tableSrcGroup)
+	add(tableARPND, 120, icmp6(solicit, of.NDSll(of.MAC{}), toUnicast), nothing, tableMACDest)
 	add(tableARPND, 119, icmp6(solicit, of.NDSll(of.MAC{})), nothing, 0)
 	for _, kind := range []uint8{solicit, advert} {
-		add(tableARPND, 95, icmp6(kind, toUnicast), nothing, tableSrcGroup)
+		add(tableARPND, 95, icmp6(kind, toUnicast), nothing, tableMACDest)
 		add(tableARPND, 94, icmp6(kind), nothing, 0)
 	}
 }
@@ -109,7 +112,7 @@ func (v *view) networkFlows(n *protocol.Network) []of.Flow {
 	bd := regBD.Is(uint32(n.ID))
 	if v.TunnelPort != 0 {
 		u.add(c, tableTenant, 100, of.NewMatch(fromVTEP, of.TunID(uint64(n.VNI))),
-			of.Do(regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID))), tableARPND)
+			of.Do(regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n))), tableSpoof)
 	}
 	what := []of.Term{bd}
 	if !v.floods() {
@@ -149,7 +152,10 @@ func (v *view) endpointFlows(e *endpoint) []of.Flow {
 
 func (v *view) localFlows(u *unit, e *endpoint) {
 	n, in, src := e.network, of.InPort(e.port), of.EthSrc(e.mac)
-	actions := []of.Action{regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regSrcIdentity.Load(uint32(e.identity))}
+	actions := []of.Action{
+		regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n)),
+		regSrcIdentity.Load(uint32(e.identity)),
+	}
 	u.add(e.cookie, tableTenant, 100, of.NewMatch(in), of.Do(actions...), tableSpoof)
 	if e.ip4.IsValid() {
 		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isIP4, of.IPSrcAddr(e.ip4)), nothing, tableARPND)
@@ -183,7 +189,7 @@ func (v *view) remoteFlows(u *unit, e *endpoint) {
 	bd := regBD.Is(uint32(e.network.ID))
 	from := []of.Term{fromVTEP, bd, of.TunSrc(e.vtep), of.EthSrc(e.mac)}
 	accept := func(terms ...of.Term) {
-		u.add(e.cookie, tableSrcGroup, 100, of.NewMatch(append(terms, from...)...), of.Do(regSrcIdentity.Load(uint32(e.identity))), tableDstGroup)
+		u.add(e.cookie, tableSpoof, 100, of.NewMatch(append(terms, from...)...), of.Do(regSrcIdentity.Load(uint32(e.identity))), tableARPND)
 	}
 	if e.ip4.IsValid() {
 		accept(isIP4, of.IPSrcAddr(e.ip4))

@@ -10,6 +10,7 @@ var (
 	regLocalDst    = openflow.Reg{Index: 0, First: 9, Bits: 1, Name: "LOCAL_DST"}
 	regPuntDone    = openflow.Reg{Index: 0, First: 12, Bits: 1, Name: "PUNT_DONE"}
 	regServiceHit  = openflow.Reg{Index: 0, First: 13, Bits: 1, Name: "SVC_HIT"}
+	regProbe       = openflow.Reg{Index: 0, First: 14, Bits: 1, Name: "PROBE"}
 	regCTZone      = openflow.Reg{Index: 0, First: 16, Bits: 16, Name: "CT_ZONE"}
 	regSrcIdentity = openflow.Reg{Index: 1, First: 0, Bits: 16, Name: "SRC_IDENTITY"}
 	regDstIdentity = openflow.Reg{Index: 1, First: 16, Bits: 16, Name: "DST_IDENTITY"}
@@ -36,6 +37,19 @@ type Register struct {
 	Content string
 }
 
+// Bits of the mark of a connection.
+var (
+	markOrigin  = openflow.Bits(openflow.FieldCTMark, 0, 4)   // SRC_CLASS of the first packet
+	markBlocked = openflow.Bits(openflow.FieldCTMark, 7, 1)   // a rule denies it since it was made
+	labelRuleID = openflow.Bits(openflow.FieldCTLabel, 0, 32) // the rule that allowed it
+)
+
+// Zones of conntrack: bridge modes have one for each network, by a number of the host's own.
+const (
+	zoneBridge = 0x4000
+	maxZone    = 0x0fff
+)
+
 // Registers lists all register fields, in order.
 func Registers() []Register {
 	return []Register{
@@ -45,6 +59,7 @@ func Registers() []Register {
 		{regLocalDst, "the destination address is that of a local endpoint"},
 		{regPuntDone, "skip the DNS punt: the agent sent it"},
 		{regServiceHit, "belongs to a service connection"},
+		{regProbe, "made by the agent to have a connection judged again; never leaves"},
 		{regCTZone, "zone of connection tracking"},
 		{regSrcIdentity, "identity of the source, 0 for none"},
 		{regDstIdentity, "identity of the destination, 0 for none"},
@@ -107,23 +122,23 @@ func Tables() []Table {
 	return []Table{
 		{ID: tableInput, Name: "INPUT", Purpose: "sanity; class of the source by kind of port", Miss: tableTenant},
 		{ID: tableTenant, Name: "TENANT", Purpose: "port or VNI to tenant, network and source identity; unknown ports and VNIs end here"},
-		{ID: tableSpoof, Name: "SPOOF", Purpose: "a local endpoint sends only with its own MAC, IPv4 and IPv6 addresses, in ARP and ND messages too"},
+		{ID: tableSpoof, Name: "SPOOF", Purpose: "a local endpoint sends only with its own MAC, IPv4 and IPv6 addresses, in ARP and ND messages too; a packet from the tunnel has the addresses of an endpoint of the network that lives on the sending host, and gets its identity"},
 		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; drops what only a router may say; splits unicast IP from the rest"},
 		{ID: tableNDReply, Name: "ND_REPLY", Purpose: "second half of answering a neighbour solicitation"},
 		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent", Miss: tableQoS, Reserved: true},
 		{ID: tableQoS, Name: "QOS", Purpose: "DSCP by source", Miss: tablePreNAT, Reserved: true},
 		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "undoes hairpin NAT; host access", Miss: tableCTIn, Reserved: true},
-		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking", Miss: tableSrcGroup, Reserved: true},
-		{ID: tableCTState, Name: "CT_STATE", Purpose: "dispatch by connection state", Reserved: true},
+		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking, in the zone of the network"},
+		{ID: tableCTState, Name: "CT_STATE", Purpose: "dispatch by connection state: replies go on, the rest is judged"},
 		{ID: tableAffinity, Name: "AFFINITY", Purpose: "remembers a client's provider", Reserved: true},
-		{ID: tableAffDNAT, Name: "AFF_DNAT", Purpose: "goes to the remembered provider", Reserved: true},
-		{ID: tableSvcDNAT, Name: "SVC_DNAT", Purpose: "service address to provider", Reserved: true},
-		{ID: tableSvcPost, Name: "SVC_POST", Purpose: "after the choice of a provider", Reserved: true},
-		{ID: tableSrcGroup, Name: "SRC_GRP", Purpose: "a packet from the tunnel must have the addresses of an endpoint of the network that lives on the sending host; its identity"},
-		{ID: tableDstGroup, Name: "DST_GRP", Purpose: "identity of the destination; ARP, ND and multicast skip policy", Miss: tablePolicy},
-		{ID: tablePolicy, Name: "POLICY", Purpose: "rules", Miss: tableCTCommit, Reserved: true},
-		{ID: tableCTCommit, Name: "CT_COMMIT", Purpose: "remembers allowed connections", Miss: tableSvcSNAT, Reserved: true},
-		{ID: tableDeny, Name: "DENY", Purpose: "blocks established connections, drops", Reserved: true},
+		{ID: tableAffDNAT, Name: "AFF_DNAT", Purpose: "goes to the remembered provider", Miss: tableSvcDNAT, Reserved: true},
+		{ID: tableSvcDNAT, Name: "SVC_DNAT", Purpose: "service address to provider", Miss: tableSrcGroup, Reserved: true},
+		{ID: tableSvcPost, Name: "SVC_POST", Purpose: "after the choice of a provider", Miss: tableSrcGroup, Reserved: true},
+		{ID: tableSrcGroup, Name: "SRC_GRP", Purpose: "identity of a source beyond an uplink (VLAN modes)", Miss: tableDstGroup, Reserved: true},
+		{ID: tableDstGroup, Name: "DST_GRP", Purpose: "identity of the destination", Miss: tablePolicy},
+		{ID: tablePolicy, Name: "POLICY", Purpose: "rules, at priority 10 and twice the rule's, a deny one above", Miss: tableCTCommit},
+		{ID: tableCTCommit, Name: "CT_COMMIT", Purpose: "remembers allowed connections", Miss: tableSvcSNAT},
+		{ID: tableDeny, Name: "DENY", Purpose: "drops; marks a connection that was allowed before, so that its replies are dropped too"},
 		{ID: tableSvcSNAT, Name: "SVC_SNAT", Purpose: "hairpin NAT", Miss: tableSvcStats, Reserved: true},
 		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, Reserved: true},
 		{ID: tableStatsFwd, Name: "STATS_FWD", Purpose: "learned counters", Reserved: true},
@@ -138,13 +153,28 @@ func Tables() []Table {
 
 // Cookies: bits 63-48 round (the writer's, 0 here), 47-44 schema, 43-40 mode, 39-32 category, 31-0 object.
 const (
-	cookieSchema    = 1
+	cookieSchema    = 2
 	cookieModeVXLAN = 2
 
 	categoryBase     = 1
 	categoryNetwork  = 2
 	categoryEndpoint = 3
+	categoryPolicy   = 4 // object: id of the rule
+	categoryDrop     = 5 // object: reason
 )
+
+// Reasons for which packets are dropped, as objects of cookies.
+const (
+	dropSpoof   = 1
+	dropInvalid = 2
+	dropPolicy  = 3
+	dropBlocked = 4
+)
+
+// DropReasons are the reasons by number, for those who read statistics.
+func DropReasons() map[uint32]string {
+	return map[uint32]string{dropSpoof: "spoof", dropInvalid: "invalid", dropPolicy: "policy", dropBlocked: "blocked"}
+}
 
 // Fields of a cookie, for those who read statistics.
 const (

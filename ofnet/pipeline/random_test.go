@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/policy/policytest"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -49,7 +50,7 @@ func randomChanges(r *rand.Rand) Changes {
 	var c Changes
 	hosts := []string{"h1", "h2", "h3", "h4"}
 	for range 1 + r.IntN(3) {
-		switch r.IntN(12) {
+		switch r.IntN(15) {
 		case 0:
 			c.Global = pick(r, &protocol.Global{ForwardMode: "bridge", ARPMode: "proxy"}, &protocol.Global{ForwardMode: "bridge", ARPMode: "flood"},
 				&protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450}, &protocol.Global{ForwardMode: "routing", ARPMode: "proxy"})
@@ -66,6 +67,9 @@ func randomChanges(r *rand.Rand) Changes {
 				n = nil
 			}
 			set(&c.Networks, "red:"+name, n)
+			if r.IntN(2) == 0 {
+				set(&c.Zones, "red:"+name, uint16(r.IntN(8)))
+			}
 		case 4:
 			name := pick(r, hosts...)
 			h := &protocol.Host{Name: name}
@@ -79,6 +83,13 @@ func randomChanges(r *rand.Rand) Changes {
 				h = nil
 			}
 			set(&c.Hosts, name, h)
+		case 12, 13, 14:
+			rule := policytest.Rule(r)
+			rule.ID = uint32(r.IntN(12)) // 0 is refused, and ids collide
+			if r.IntN(4) == 0 {
+				rule = nil
+			}
+			set(&c.Rules, fmt.Sprint("red:p:", r.IntN(12)), rule)
 		case 5, 6:
 			set(&c.Ports, id(pick(r, "h1", "h1", "h2"), fmt.Sprint(r.IntN(6))), uint32(r.IntN(6)))
 		default:
@@ -120,6 +131,12 @@ func track(s *State, c Changes) {
 	put(s.Networks, c.Networks)
 	put(s.Hosts, c.Hosts)
 	put(s.Endpoints, c.Endpoints)
+	put(s.Rules, c.Rules)
+	for k, z := range c.Zones {
+		if delete(s.Zones, k); z != 0 {
+			s.Zones[k] = z
+		}
+	}
 	for k, p := range c.Ports {
 		if delete(s.Ports, k); p != 0 {
 			s.Ports[k] = p
@@ -169,7 +186,7 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	t.Helper()
 	c := New(s.Host)
 	all := Changes{Global: s.Global, TunnelPort: &s.TunnelPort, Networks: map[string]*protocol.Network{}, Hosts: map[string]*protocol.Host{},
-		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports}
+		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones}
 	for k, v := range s.Networks {
 		all.Networks[k] = &v
 	}
@@ -187,6 +204,11 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	for _, u := range c.endpoints {
 		count += len(u.flows)
 	}
+	for k := range p.Flows {
+		if k.Table == tablePolicy && k.Priority != 0 {
+			count++
+		}
+	}
 	if count != len(p.Flows) {
 		t.Fatalf("%d flows of all units, %d different ones", count, len(p.Flows))
 	}
@@ -196,6 +218,7 @@ func bigNetwork(remote, hosts int) Changes {
 	port := uint32(100)
 	c := Changes{Global: &protocol.Global{ForwardMode: "bridge", ARPMode: "proxy"}, TunnelPort: &port}
 	set(&c.Networks, "red:net", &protocol.Network{Tenant: "red", Name: "net", ID: 3, VRF: 1, Encap: "vxlan", VNI: 1003})
+	set(&c.Zones, "red:net", 1)
 	for i := range hosts {
 		name := fmt.Sprint("peer", i)
 		set(&c.Hosts, name, &protocol.Host{Name: name, VTEP: netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)})})

@@ -22,7 +22,7 @@ func newView(host string) *view {
 		State: State{
 			Host: host, Networks: map[string]protocol.Network{}, Groups: map[string]protocol.Group{},
 			Endpoints: map[protocol.EndpointID]protocol.Endpoint{}, Hosts: map[string]protocol.Host{},
-			Ports: map[protocol.EndpointID]uint32{},
+			Ports: map[protocol.EndpointID]uint32{}, Rules: map[string]protocol.Rule{}, Zones: map[string]uint16{},
 		},
 		networkClaims:  claims[string]{map[claim][]string{}, cmp.Compare[string]},
 		endpointClaims: claims[protocol.EndpointID]{map[claim][]protocol.EndpointID{}, compareIDs},
@@ -76,11 +76,17 @@ func (v *view) network(key string) (*protocol.Network, refusal) {
 	case n.VNI == 0 || n.VNI > maxVNI:
 		return nil, refuse("VNI %d is not within 1..%d", n.VNI, maxVNI)
 	}
+	if zone := v.Zones[key]; zone == 0 || zone > maxZone {
+		return nil, refuse("conntrack zone %d is not within 1..%d", zone, maxZone)
+	}
 	if rival, lost := v.networkClaims.rival(networkClaims(&n), key); lost {
 		return nil, refuse("network %q has the same id or VNI", rival)
 	}
 	return &n, ""
 }
+
+// zone is where conntrack keeps the connections of a network.
+func (v *view) zone(n *protocol.Network) uint32 { return zoneBridge | uint32(v.Zones[n.Key()]) }
 
 // endpoint is one that can be realised.
 type endpoint struct {

@@ -19,9 +19,12 @@ type State struct {
 	Endpoints map[protocol.EndpointID]protocol.Endpoint
 	Hosts     map[string]protocol.Host       // by name
 	Ports     map[protocol.EndpointID]uint32 // OpenFlow ports of local endpoints
+	Rules     map[string]protocol.Rule       // by key of the record
+	// Zones are numbers of this host, 1..4095, one for each network: what conntrack tells the networks apart by.
+	Zones map[string]uint16 // by Key of the network
 }
 
-// Changes of a State. In the maps, a nil pointer or a 0 port removes.
+// Changes of a State. In the maps, a nil pointer, port 0 or zone 0 removes.
 type Changes struct {
 	TunnelPort *uint32 // nil: unchanged
 	// Global replaces the settings; NoGlobal removes them.
@@ -32,6 +35,8 @@ type Changes struct {
 	Endpoints map[protocol.EndpointID]*protocol.Endpoint
 	Hosts     map[string]*protocol.Host
 	Ports     map[protocol.EndpointID]uint32
+	Rules     map[string]*protocol.Rule
+	Zones     map[string]uint16
 }
 
 // Program is what a bridge must have.

@@ -95,13 +95,16 @@ func (l *lab) install(t *testing.T, p Program) {
 	}
 }
 
+var datapathActions = regexp.MustCompile(`(?m)^Datapath actions: (.*)$`)
+
 var tunnelHeader = regexp.MustCompile(`ipv[46]\(src=[^,]+,dst=([^,]+).*?vni=(0x[0-9a-f]+)`)
 
 // trace tells where a packet goes: names of ports and "tunnel ADDRESS VNI", sorted; and the datapath actions.
 func (l *lab) trace(packet string) (where []string, actions string) {
-	out := l.Appctl("ofproto/trace", l.Bridge, packet)
-	_, actions, _ = strings.Cut(out, "Datapath actions: ")
-	actions, _, _ = strings.Cut(actions, "\n")
+	// A packet that goes through conntrack is traced in parts, the later ones as the first packet of a connection.
+	for _, m := range datapathActions.FindAllStringSubmatch(l.Appctl("ofproto/trace", l.Bridge, packet), -1) {
+		actions += "," + m[1]
+	}
 	for _, a := range topLevel(actions) {
 		switch {
 		case strings.HasPrefix(a, "tnl_push") || strings.HasPrefix(a, "clone(tnl_push"):
