@@ -38,6 +38,7 @@ type Driver struct {
 	mu         sync.Mutex
 	ports      map[protocol.EndpointID]*localPort
 	numbers    numbers
+	zones      zones
 	tunnel     uint32 // OpenFlow number of TunnelPort, 0 until known
 	compiler   *pipeline.Compiler
 	started    bool                   // Apply was given a complete state
@@ -166,6 +167,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 	if last, err := strconv.Atoi(notes[keyLastNumber]); err == nil {
 		d.numbers.last = last
 	}
+	d.zones.load(notes)
 	for _, port := range ports {
 		number := port.Number
 		if number <= 0 {

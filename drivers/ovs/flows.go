@@ -47,7 +47,9 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 	}
 	d.desired = update.Position
 	d.milestones = append(d.milestones, milestone{seq, update.Position})
+	notes, drop := d.zones.unsaved()
 	d.mu.Unlock()
+	d.saveNotes(ctx, notes, drop)
 	if !started {
 		return nil, fmt.Errorf("applying revision %d: no complete state was given yet", update.Position.Revision)
 	}
@@ -57,6 +59,16 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 		return notRealised, fmt.Errorf("applying revision %d: %w", update.Position.Revision, err)
 	}
 	return notRealised, nil
+}
+
+// saveNotes has OVSDB remember what only makes a restart smoother.
+func (d *Driver) saveNotes(ctx context.Context, notes map[string]string, drop []string) {
+	if len(notes)+len(drop) == 0 {
+		return
+	}
+	if err := d.db.SetNotes(ctx, notes, drop...); err != nil {
+		d.log.WithError(err).Warn("connections will not be found again after a restart of this agent")
+	}
 }
 
 // changesOf turns an update into changes of the pipeline's state, and keeps the list of records.
@@ -89,6 +101,7 @@ func newChanges() *pipeline.Changes {
 	return &pipeline.Changes{
 		Networks: map[string]*protocol.Network{}, Groups: map[string]*protocol.Group{}, Hosts: map[string]*protocol.Host{},
 		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: map[protocol.EndpointID]uint32{},
+		Rules: map[string]*protocol.Rule{}, Zones: map[string]uint16{},
 	}
 }
 
@@ -99,6 +112,7 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 		c.Global, c.NoGlobal = b, false
 	case *protocol.Network:
 		c.Networks[ref.Key] = b
+		c.Zones[ref.Key], _ = d.zones.take(ref.Key, b)
 	case *protocol.Group:
 		c.Groups[ref.Key] = b
 	case *protocol.Endpoint:
@@ -106,6 +120,8 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 			return fmt.Sprintf("the record is of endpoint %s", b.ID)
 		}
 		c.Endpoints[b.ID] = b
+	case *protocol.Rule:
+		c.Rules[ref.Key] = b
 	case *protocol.Host:
 		c.Hosts[ref.Key] = b
 		d.meet(b.Name, b)
@@ -120,7 +136,10 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 	case protocol.KindGlobal:
 		c.NoGlobal = c.Global == nil
 	case protocol.KindNetwork:
-		c.Networks[ref.Key] = nil
+		c.Networks[ref.Key], c.Zones[ref.Key] = nil, 0
+		d.zones.release(ref.Key)
+	case protocol.KindRule:
+		c.Rules[ref.Key] = nil
 	case protocol.KindGroup:
 		c.Groups[ref.Key] = nil
 	case protocol.KindHost:

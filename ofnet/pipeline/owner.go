@@ -10,6 +10,11 @@ func (c *Compiler) OwnerOfCookie(value uint64) (kind protocol.Kind, key string) 
 			return protocol.KindEndpoint, id.String()
 		}
 	}
+	for key, r := range c.Rules {
+		if cookie(categoryPolicy, r.ID) == value {
+			return protocol.KindRule, key
+		}
+	}
 	for key, n := range c.Networks {
 		if cookie(categoryNetwork, uint32(n.ID)) == value {
 			return protocol.KindNetwork, key
