@@ -32,16 +32,17 @@ func (s *script) endpoint(at slot, address uint32) *script {
 	return s.op(input{verb: put, slot: at}, output{status: http.StatusOK, address: address})
 }
 
-func (s *script) get(at slot, is seen) *script {
-	return s.op(input{verb: get, slot: at}, output{status: http.StatusOK, objects: map[slot]seen{at: is}})
+// get, inspect and gone look at the first network.
+func (s *script) get(is seen) *script {
+	return s.op(input{verb: get, slot: net0}, output{status: http.StatusOK, objects: map[slot]seen{net0: is}})
 }
 
-func (s *script) inspect(at slot, is seen) *script {
-	return s.op(input{verb: inspect, slot: at}, output{status: http.StatusOK, objects: map[slot]seen{at: is}})
+func (s *script) inspect(is seen) *script {
+	return s.op(input{verb: inspect, slot: net0}, output{status: http.StatusOK, objects: map[slot]seen{net0: is}})
 }
 
-func (s *script) gone(at slot) *script {
-	return s.op(input{verb: get, slot: at}, output{status: http.StatusNotFound})
+func (s *script) gone() *script {
+	return s.op(input{verb: get, slot: net0}, output{status: http.StatusNotFound})
 }
 
 // lost makes the last operation one whose answer never came.
@@ -76,37 +77,37 @@ func TestChecker(t *testing.T) {
 		history *script
 		allowed bool
 	}{
-		"read of what was made":              {begin().get(net0, shown), true},
-		"acknowledged and lost":              {begin().gone(net0), false},
-		"stale read":                         {begin().remove(net0, ok).get(net0, shown), false},
-		"read that meets a deletion":         {begin().remove(net0, ok).get(net0, shown).meeting(), true},
-		"link too many":                      {begin().get(net0, seen{value: 1, links: links(tenantSlot, group0)}), false},
-		"link too few":                       {begin().put(group0, 1, ok).get(net0, shown), false},
-		"link of a group":                    {begin().put(group0, 1, ok).get(net0, seen{value: 1, links: links(tenantSlot, group0)}), true},
-		"other value":                        {begin().get(net0, seen{value: 2, links: links(tenantSlot)}), false},
+		"read of what was made":              {begin().get(shown), true},
+		"acknowledged and lost":              {begin().gone(), false},
+		"stale read":                         {begin().remove(net0, ok).get(shown), false},
+		"read that meets a deletion":         {begin().remove(net0, ok).get(shown).meeting(), true},
+		"link too many":                      {begin().get(seen{value: 1, links: links(tenantSlot, group0)}), false},
+		"link too few":                       {begin().put(group0, 1, ok).get(shown), false},
+		"link of a group":                    {begin().put(group0, 1, ok).get(seen{value: 1, links: links(tenantSlot, group0)}), true},
+		"other value":                        {begin().get(seen{value: 2, links: links(tenantSlot)}), false},
 		"change of what cannot change":       {begin().put(net0, 2, ok), false},
-		"refused change":                     {begin().put(net0, 2, conflict).get(net0, shown), true},
-		"refusal that changed something":     {begin().put(net0, 2, conflict).get(net0, seen{value: 2, links: links(tenantSlot)}), false},
+		"refused change":                     {begin().put(net0, 2, conflict).get(shown), true},
+		"refusal that changed something":     {begin().put(net0, 2, conflict).get(seen{value: 2, links: links(tenantSlot)}), false},
 		"refused without a reason":           {begin().put(net1, 1, conflict), false},
 		"overlap":                            {begin().put(net1, 3, ok), false},
 		"deletion of what is used":           {begin().remove(tenantSlot, ok), false},
 		"deletion twice":                     {begin().remove(net0, ok).remove(net0, ok), false},
 		"deletion of a policy takes rules":   {begin().put(policy0, 1, ok).put(rule01, 1, ok).remove(policy0, ok).put(policy0, 1, ok).put(rule01, 2, ok), true},
 		"rule that outlives its policy":      {begin().put(policy0, 1, ok).put(rule01, 1, ok).remove(policy0, ok).put(policy0, 1, ok).put(rule01, 2, conflict), false},
-		"no answer, done":                    {begin().remove(net0, 0).lost().gone(net0), true},
-		"no answer, not done":                {begin().remove(net0, 0).lost().get(net0, shown), true},
-		"no answer, done late":               {begin().remove(net0, 0).lost().get(net0, shown).gone(net0), true},
-		"no answer, done and undone":         {begin().remove(net0, 0).lost().gone(net0).get(net0, shown), false},
+		"no answer, done":                    {begin().remove(net0, 0).lost().gone(), true},
+		"no answer, not done":                {begin().remove(net0, 0).lost().get(shown), true},
+		"no answer, done late":               {begin().remove(net0, 0).lost().get(shown).gone(), true},
+		"no answer, done and undone":         {begin().remove(net0, 0).lost().gone().get(shown), false},
 		"two endpoints":                      {begin().endpoint(endpoint0, 1).endpoint(endpoint0+2, 2), true},
 		"one address twice":                  {begin().endpoint(endpoint0, 1).endpoint(endpoint0+2, 1), false},
 		"address of another network":         {begin().endpoint(endpoint0, 1<<8|1), false},
 		"the same endpoint again":            {begin().endpoint(endpoint0, 1).endpoint(endpoint0, 1), true},
 		"another address for the same":       {begin().endpoint(endpoint0, 1).endpoint(endpoint0, 2), false},
-		"endpoint that nobody counts":        {begin().endpoint(endpoint0, 1).inspect(net0, shown), false},
-		"endpoint that is counted":           {begin().endpoint(endpoint0, 1).inspect(net0, seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 1}}), true},
+		"endpoint that nobody counts":        {begin().endpoint(endpoint0, 1).inspect(shown), false},
+		"endpoint that is counted":           {begin().endpoint(endpoint0, 1).inspect(seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 1}}), true},
 		"endpoint on a network that is gone": {begin().remove(net0, ok).endpoint(endpoint0, 1), false},
-		"address that came without answer": {begin().endpoint(endpoint0, 0).lost().inspect(net0, seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 7}}).
-			inspect(net0, seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 8}}), false},
+		"address that came without answer": {begin().endpoint(endpoint0, 0).lost().inspect(seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 7}}).
+			inspect(seen{1, links(tenantSlot), map[slot]uint32{endpoint0: endpointThere | 8}}), false},
 		"group of no network": {new(script).put(tenantSlot, 1, ok).put(group0, 1, missing), true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,8 +67,7 @@ func (c *client) do(ctx context.Context, method, path string, body any) answer {
 		return answer{unknown: true}
 	}
 	if out.status == http.StatusServiceUnavailable {
-		text := string(out.body)
-		out.undone = strings.Contains(text, "no netmaster leads") || strings.Contains(text, ": dial tcp ")
+		out.undone = strings.Contains(string(out.body), "no netmaster leads")
 		out.unknown = !out.undone
 	}
 	if out.status == http.StatusInternalServerError {
@@ -80,11 +79,10 @@ func (c *client) do(ctx context.Context, method, path string, body any) answer {
 // run does random operations until the context ends, and no request is cut off by that.
 func (c *client) run(ctx context.Context, tenants []string) {
 	for ctx.Err() == nil {
-		if served := c.step(context.WithoutCancel(ctx), tenants); !served {
-			select { // nobody serves at the moment: more of this would only make more unknown answers
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-			}
+		// While nobody serves, more operations would only make more unknown answers.
+		for served := c.step(context.WithoutCancel(ctx), tenants); !served && ctx.Err() == nil; {
+			wait(ctx, 50*time.Millisecond)
+			served = c.do(ctx, http.MethodPut, "/api/v1/tenants/probe/", map[string]string{"tenantName": "probe"}).status == http.StatusOK
 		}
 	}
 }

@@ -4,5 +4,6 @@
 //
 // The clients record a history, whose sequential model is a page of arithmetic that shares no code with netmaster;
 // porcupine looks for an order of the history that the model allows. Answers that never came may have been done or
-// not. CONTIV_LINEAR_TIME makes the runs longer (a duration), CONTIV_LINEAR_SEED repeats the choices of one.
+// not. CONTIV_LINEAR_TIME makes the runs longer (a duration), CONTIV_LINEAR_SEED repeats the choices of one, and histories
+// without an order are drawn in CONTIV_LINEAR_DIR.
 package linear

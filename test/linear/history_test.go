@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -69,9 +70,9 @@ func (h *history) check(t *testing.T, with rules) {
 			continue
 		}
 		t.Errorf("%s: no order of the %d operations found (%s)\n%s", part[0].Input.(input).partition, len(part), result, impasse(model, part, info))
-		if file, err := os.CreateTemp("", "contiv-linear-*.html"); err == nil {
-			t.Logf("see %s: %v", file.Name(), porcupine.Visualize(model, info, file))
-			_ = file.Close()
+		if dir := os.Getenv("CONTIV_LINEAR_DIR"); dir != "" {
+			file := filepath.Join(dir, t.Name()+".html")
+			t.Logf("drawn in %s: %v", file, porcupine.VisualizePath(model, info, file))
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestOneNetmaster(t *testing.T) {
 func TestLeadersOnEtcd(t *testing.T) {
 	server := etcdtest.New(t)
 	r := newRun(t, newCluster(t, 3, "--etcd", server.URL))
-	r.during(func(ctx context.Context) { r.badDays(ctx, lasting(t, 18*time.Second), true) })
+	r.during(func(ctx context.Context) { r.badDays(ctx, lasting(t, 12*time.Second), true) })
 	r.judge(etcdOf(server))
 }
 
