@@ -2,6 +2,7 @@ package netctl
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,8 +38,9 @@ func (p *program) connect(c *cli.Context, as identity) (*client.Client, error) {
 			return nil, &failure{exitLocal, err}
 		}
 	}
-	if c.Bool("insecure") {
-		opts.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
+	var err error
+	if opts.TLS, err = tlsOf(c); err != nil {
+		return nil, &failure{exitLocal, err}
 	}
 	address := c.String("netmaster")
 	if !c.IsSet("netmaster") && !p.resolves(c.Context, defaultHost) {
@@ -52,6 +54,33 @@ func (p *program) connect(c *cli.Context, as identity) (*client.Client, error) {
 		return nil, &failure{exitUsage, err}
 	}
 	return api, nil
+}
+
+// tlsOf is how a server is trusted and what is shown to it.
+func tlsOf(c *cli.Context) (*tls.Config, error) {
+	secure := &tls.Config{InsecureSkipVerify: c.Bool("insecure"), MinVersion: tls.VersionTLS12} //nolint:gosec // only when told
+	if name := c.String("tls-ca"); name != "" {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		secure.RootCAs = x509.NewCertPool()
+		if !secure.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("--tls-ca: %s holds no certificate in PEM form", name)
+		}
+	}
+	cert, key := c.String("tls-cert"), c.String("tls-key")
+	if (cert == "") != (key == "") {
+		return nil, errors.New("--tls-cert and --tls-key belong together: give both or none")
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		secure.Certificates = append(secure.Certificates, pair)
+	}
+	return secure, nil
 }
 
 // tokenFile is where a login leaves its answer.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -35,15 +36,17 @@ const commandTimeout = 20 * time.Second
 
 // program is one run of netctl.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	// resolves reports whether a host name has an address.
 	resolves func(ctx context.Context, host string) bool
 }
 
 // Run runs the command line args, of which the first is the program's name, and returns the exit status. It reads the
-// environment (NETMASTER, INSECURE, HOME) and the login token in ~/.netctl/config.json.
+// environment (NETMASTER, INSECURE, NETCTL_TLS_*, HOME) and the login token in ~/.netctl/config.json; login reads standard
+// input.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := &program{stdout: stdout, stderr: stderr, resolves: func(ctx context.Context, host string) bool {
+	p := &program{stdin: os.Stdin, stdout: stdout, stderr: stderr, resolves: func(ctx context.Context, host string) bool {
 		found, err := net.DefaultResolver.LookupHost(ctx, host)
 		return err == nil && len(found) > 0
 	}}
@@ -51,8 +54,6 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
 	app := p.app()
 	if len(args) > 2 && args[1] == completeCommand && args[2] == "--" {
 		if err := p.complete(app, args[3:]); err != nil {
@@ -126,6 +127,9 @@ func (p *program) app() *cli.App {
 			&cli.StringFlag{Name: "netmaster", EnvVars: []string{"NETMASTER"}, Value: defaultURL,
 				Usage: "base `URL` of netmaster; without it, " + fallbackURL + " is asked when the host \"netmaster\" has no address"},
 			&cli.BoolFlag{Name: "insecure", EnvVars: []string{"INSECURE"}, Usage: "accept any certificate of the server"},
+			&cli.StringFlag{Name: "tls-ca", EnvVars: []string{"NETCTL_TLS_CA"}, Usage: "PEM `FILE` of the authority of the server's certificate; the system's without it"},
+			&cli.StringFlag{Name: "tls-cert", EnvVars: []string{"NETCTL_TLS_CERT"}, Usage: "PEM `FILE` of netctl's own certificate"},
+			&cli.StringFlag{Name: "tls-key", EnvVars: []string{"NETCTL_TLS_KEY"}, Usage: "PEM `FILE` of the key of --tls-cert"},
 			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version of netctl"},
 		},
 		HideVersion:               true,
@@ -141,7 +145,7 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.aciGwCommand(), p.appProfileCommand(), p.bgpCommand(), p.completionCommand(), p.endpointCommand(), p.contractsCommand(),
 			p.globalCommand(),
-			p.groupCommand(), p.hostCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
+			p.groupCommand(), p.hostCommand(), p.loginCommand(), p.netprofileCommand(), p.networkCommand(), p.policyCommand(), p.serviceCommand(), p.tenantCommand(),
 			p.versionCommand(),
 		},
 	}
@@ -155,10 +159,23 @@ func (p *program) prepare(commands []*cli.Command) {
 		c.OnUsageError = p.badFlags
 		if len(c.Subcommands) == 0 {
 			c.HideHelpCommand = true // "help" after it is an argument
+			if c.Name != "login" {   // which waits for a person
+				c.Action = inTime(c.Action)
+			}
 			continue
 		}
 		c.Action = p.groupAction
 		p.prepare(c.Subcommands)
+	}
+}
+
+// inTime bounds an action.
+func inTime(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		ctx, cancel := context.WithTimeout(c.Context, commandTimeout)
+		defer cancel()
+		c.Context = ctx
+		return action(c)
 	}
 }
 

@@ -83,6 +83,9 @@ func New(baseURL string, opts Options) (*Client, error) {
 // a request are not to be taken elsewhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+// Secure tells whether the client uses https.
+func (c *Client) Secure() bool { return strings.HasPrefix(c.base, "https://") }
+
 // Close drops idle connections. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
