@@ -128,7 +128,7 @@ var grammars = map[string]grammar{
 		},
 	},
 	"peer": {
-		[]string{"10.1.1.1", "10.1.1.1/32", "10.1.1.5-9/28", "10.1.1.0-255/24", "0.0.0.0/1", "0.0.0.0/0", "10.1.1.9-5", "10.1.1.5-90/28", "10.1.1.1-01", "10.1.1.1/33"},
+		[]string{"10.1.1.1", "10.1.1.1/32", "10.1.1.5-9/28", "10.1.1.0-255/24", "0.0.0.0/1", "0.0.0.0/0", "10.1.1.9-5", "10.1.1.5-90/28", "10.1.1.1-01", "10.1.1.1/33", "2001:db8::9", "2001:db8::9/64", "::/1", "::/0", "::1/128", "::1/129", "::1-5", "::1%eth0", "::ffff:1.2.3.4"},
 		func(text string) (string, bool) { return rangeValue(state.ParsePeer(text)) },
 		readPeer,
 	},
@@ -166,13 +166,13 @@ var grammars = map[string]grammar{
 		matches(ip4Words+`/16`, 1<<20),
 	},
 	"protocol": {
-		[]string{"", "tcp", "TCP", "udp", "icmp", "igmp", "1", "0", "255", "256", "06", "999"},
+		[]string{"", "tcp", "TCP", "udp", "sctp", "icmp", "icmp6", "igmp", "1", "0", "255", "256", "06", "999"},
 		func(text string) (string, bool) {
 			p, err := state.ParseProtocol(text)
 			return strconv.Itoa(int(p)), err == nil
 		},
 		func(text string) (string, bool) {
-			if known, ok := map[string]string{"": "0", "icmp": "1", "tcp": "6", "udp": "17"}[text]; ok {
+			if known, ok := map[string]string{"": "0", "icmp": "1", "tcp": "6", "udp": "17", "icmp6": "58", "sctp": "132"}[text]; ok {
 				return known, true
 			}
 			return text, whole(`[1-9][0-9]{0,2}`).MatchString(text) && integer(text) <= 255
@@ -194,18 +194,18 @@ var grammars = map[string]grammar{
 		},
 	},
 	"service port": {
-		[]string{"80:8080:TCP", "53:53:udp", "0:1:tcp", "1:65536:tcp", "65535:65535:Udp", "1:2", "1:2:3:4", "1:2:icmp", "00000080:1:tcp", "+1:1:tcp"},
+		[]string{"80:8080:TCP", "53:53:udp", "0:1:tcp", "1:65536:tcp", "65535:65535:Udp", "1:2", "1:2:3:4", "1:2:icmp", "1:2:SCTP", "00000080:1:tcp", "+1:1:tcp"},
 		func(text string) (string, bool) {
 			p, err := state.ParseServicePorts([]string{text})
 			return fmt.Sprint(p), err == nil
 		},
 		func(text string) (string, bool) {
-			part := whole(`([0-9]{1,8}):([0-9]{1,8}):([tT][cC][pP]|[uU][dD][pP])`).FindStringSubmatch(text)
+			part := whole(`([0-9]{1,8}):([0-9]{1,8}):([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP])`).FindStringSubmatch(text)
 			if part == nil {
 				return "", false
 			}
 			from, to := integer(part[1]), integer(part[2])
-			protocol := map[string]int{"TCP": 6, "UDP": 17}[strings.ToUpper(part[3])]
+			protocol := map[string]int{"TCP": 6, "UDP": 17, "SCTP": 132}[strings.ToUpper(part[3])]
 			return fmt.Sprintf("[{%d %d %d}]", from, to, protocol), from >= 1 && from <= 65535 && to >= 1 && to <= 65535
 		},
 	},
@@ -385,6 +385,9 @@ func readSubnet(text string) (string, bool) {
 }
 
 func readPeer(text string) (string, bool) {
+	if strings.Contains(text, ":") {
+		return readPeer6(text)
+	}
 	part := whole(`(` + ip4Words + `)(?:-(` + octetWords + `))?(?:/([1-9]|[12][0-9]|3[0-2]))?`).FindStringSubmatch(text)
 	if part == nil {
 		return "", false
@@ -399,6 +402,24 @@ func readPeer(text string) (string, bool) {
 	}
 	last := from - from%256 + integer(part[2])
 	return fmt.Sprint(from, last), last >= from && (part[3] == "" || last <= base+size-1)
+}
+
+func readPeer6(text string) (string, bool) {
+	part := whole(`([^/]*?)(?:/([1-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?`).FindStringSubmatch(text)
+	if part == nil {
+		return "", false
+	}
+	from, ok := number6(part[1])
+	if !ok || new(big.Int).Rsh(from, 32).Cmp(big.NewInt(0xffff)) == 0 {
+		return "", false
+	}
+	bits := int64(128)
+	if part[2] != "" {
+		bits = integer(part[2])
+	}
+	size := new(big.Int).Lsh(big.NewInt(1), uint(128-bits)) //nolint:gosec // 1 to 128
+	base := new(big.Int).Sub(from, new(big.Int).Mod(from, size))
+	return fmt.Sprint(base, new(big.Int).Sub(new(big.Int).Add(base, size), big.NewInt(1))), true
 }
 
 // words6 reads the 16-bit words on one side of the "::" of an IPv6 address; the last of all may be dotted.

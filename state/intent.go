@@ -61,9 +61,11 @@ func (n *Network) Key() string { return ModelKey(n.TenantName, n.NetworkName) }
 // StoreKey implements Record.
 func (n *Network) StoreKey() string { return NetworkPrefix + n.Key() }
 
-// EndpointGroup is a set of endpoints of one network.
+// EndpointGroup is a set of endpoints of one network. DefaultDeny is the direction (DirectionIn, DirectionOut or
+// DenyBoth) in which connections of its members are denied that no rule allows; empty: none is.
 type EndpointGroup struct {
 	CfgdTag          string   `json:"cfgdTag,omitempty"`
+	DefaultDeny      string   `json:"defaultDeny,omitempty"`
 	ExtContractsGrps []string `json:"extContractsGrps,omitempty"`
 	GroupName        string   `json:"groupName,omitempty"`
 	IPPool           string   `json:"ipPool,omitempty"`

@@ -20,17 +20,22 @@ const (
 	ActionAllow = "allow"
 	ActionDeny  = "deny"
 
+	DenyNone = "none"
+	DenyBoth = "both"
+
 	ContractsProvided = "provided"
 	ContractsConsumed = "consumed"
 
 	AciGwName = "aciGw"
 )
 
-// Policy is a named set of rules that groups refer to.
+// Policy is a named set of rules that groups refer to. DefaultDeny is as that of a group, for all groups that have the
+// policy.
 type Policy struct {
-	PolicyName string `json:"policyName,omitempty"`
-	TenantName string `json:"tenantName,omitempty"`
-	Extra      `json:"-"`
+	DefaultDeny string `json:"defaultDeny,omitempty"`
+	PolicyName  string `json:"policyName,omitempty"`
+	TenantName  string `json:"tenantName,omitempty"`
+	Extra       `json:"-"`
 }
 
 // Key is the model key.
@@ -40,15 +45,19 @@ func (p *Policy) Key() string { return ModelKey(p.TenantName, p.PolicyName) }
 func (p *Policy) StoreKey() string { return PolicyPrefix + p.Key() }
 
 // Rule says what traffic towards ("in") or from ("out") the members of the groups that have the policy is allowed or
-// denied. Port is that of the server, 0 for any. The larger Priority wins.
+// denied. Port is that of the server, or with PortEnd the first of several; 0 for any. The larger Priority wins, and at
+// the same priority a deny.
 type Rule struct {
 	Action            string `json:"action,omitempty"`
 	Direction         string `json:"direction,omitempty"`
 	FromEndpointGroup string `json:"fromEndpointGroup,omitempty"`
 	FromIPAddress     string `json:"fromIpAddress,omitempty"`
 	FromNetwork       string `json:"fromNetwork,omitempty"`
+	ICMPCode          *int   `json:"icmpCode,omitempty"` // nil: any
+	ICMPType          *int   `json:"icmpType,omitempty"` // nil: any
 	PolicyName        string `json:"policyName,omitempty"`
 	Port              int    `json:"port,omitempty"`
+	PortEnd           int    `json:"portEnd,omitempty"` // the last port; 0: Port alone
 	Priority          int    `json:"priority,omitempty"`
 	Protocol          string `json:"protocol,omitempty"`
 	RuleID            string `json:"ruleId,omitempty"`
@@ -86,6 +95,7 @@ func (n *Netprofile) StoreKey() string { return NetprofilePrefix + n.Key() }
 
 // ServiceLB is a virtual address whose ports are served by the containers that its selectors choose.
 type ServiceLB struct {
+	Affinity    int      `json:"affinity,omitempty"`  // seconds that a client stays with a container; 0: not at all
 	IPAddress   string   `json:"ipAddress,omitempty"` // wanted; empty: netmaster chooses
 	NetworkName string   `json:"networkName,omitempty"`
 	Ports       []string `json:"ports,omitempty"`     // "servicePort:providerPort:protocol"

@@ -14,23 +14,35 @@ type Protocol uint8
 
 // Protocols that have names or ports.
 const (
-	ProtocolAny  Protocol = 0
-	ProtocolICMP Protocol = 1
-	ProtocolTCP  Protocol = 6
-	ProtocolUDP  Protocol = 17
-	ProtocolSCTP Protocol = 132
+	ProtocolAny   Protocol = 0
+	ProtocolICMP  Protocol = 1
+	ProtocolTCP   Protocol = 6
+	ProtocolUDP   Protocol = 17
+	ProtocolICMP6 Protocol = 58
+	ProtocolSCTP  Protocol = 132
 )
 
 // HasPorts tells whether packets of the protocol carry ports.
 func (p Protocol) HasPorts() bool { return p == ProtocolTCP || p == ProtocolUDP || p == ProtocolSCTP }
 
-// ParseProtocol reads the protocol of a rule: nothing for any, "tcp", "udp", "icmp", or a number from 1 to 255.
+// ICMP is the protocol of a rule that means ICMP of both families; ParseProtocol reads it as ProtocolICMP.
+const ICMP = "icmp"
+
+// IsICMP tells whether packets of the protocol carry a type and a code.
+func (p Protocol) IsICMP() bool { return p == ProtocolICMP || p == ProtocolICMP6 }
+
+// ParseProtocol reads the protocol of a rule: nothing for any, "tcp", "udp", "sctp", "icmp", "icmp6", or a number from
+// 1 to 255.
 func ParseProtocol(text string) (Protocol, error) {
 	switch text {
 	case "":
 		return ProtocolAny, nil
-	case "icmp":
+	case ICMP:
 		return ProtocolICMP, nil
+	case "icmp6":
+		return ProtocolICMP6, nil
+	case "sctp":
+		return ProtocolSCTP, nil
 	case "tcp":
 		return ProtocolTCP, nil
 	case "udp":
@@ -38,7 +50,7 @@ func ParseProtocol(text string) (Protocol, error) {
 	}
 	n, err := parseNumber(text)
 	if err != nil || n < 1 || n > math.MaxUint8 || text[0] == '0' {
-		return 0, fmt.Errorf(`%q is unknown; allowed: "tcp", "udp", "icmp" or a number from 1 to 255, or nothing for any`, shorten(text))
+		return 0, fmt.Errorf(`%q is unknown; allowed: "tcp", "udp", "sctp", "icmp", "icmp6" or a number from 1 to 255, or nothing for any`, shorten(text))
 	}
 	return Protocol(n), nil
 }
@@ -104,7 +116,7 @@ func ParseBandwidth(text string) (Bandwidth, error) {
 // ServicePort is a port of a service's address and the port of its providers that serves it.
 type ServicePort struct {
 	Port, ProviderPort uint16
-	Protocol           Protocol // TCP or UDP
+	Protocol           Protocol // TCP, UDP or SCTP
 }
 
 // ParseServicePorts reads the ports of a service, "servicePort:providerPort:protocol" each. There must be one at least,
@@ -153,8 +165,10 @@ func parseServicePort(text string) (ServicePort, error) {
 		p.Protocol = ProtocolTCP
 	case strings.EqualFold(parts[2], "udp"):
 		p.Protocol = ProtocolUDP
+	case strings.EqualFold(parts[2], "sctp"):
+		p.Protocol = ProtocolSCTP
 	default:
-		return ServicePort{}, fmt.Errorf("%q: protocol %q is unknown; allowed: TCP, UDP", shorten(text), shorten(parts[2]))
+		return ServicePort{}, fmt.Errorf("%q: protocol %q is unknown; allowed: TCP, UDP, SCTP", shorten(text), shorten(parts[2]))
 	}
 	return p, nil
 }

@@ -1,11 +1,16 @@
 package state
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // Prefixes of further runtime records.
 const (
 	ServiceStatePrefix = "state/serviceLB/"
 	GoingPolicyPrefix  = "state/goingPolicies/"
+	GroupSetPrefix     = "state/groupSets/"
 )
 
 // PoolService is the pool of the ids of services, 1..65535.
@@ -19,7 +24,9 @@ type ServiceState struct {
 	// NetworkName is the network that VIP is from, the service's virtual address.
 	NetworkName string     `json:"networkName"`
 	VIP         netip.Addr `json:"vip"`
-	Extra       `json:"-"`
+	// VIP6 is from the network's IPv6 subnet, not valid if it has none.
+	VIP6  netip.Addr `json:"vip6,omitzero"`
+	Extra `json:"-"`
 }
 
 // Key is the model key of the service.
@@ -41,3 +48,23 @@ func (g *GoingPolicy) Key() string { return ModelKey(g.TenantName, g.PolicyName)
 
 // StoreKey implements Record.
 func (g *GoingPolicy) StoreKey() string { return GoingPolicyPrefix + g.Key() }
+
+// GroupSet is a set of several groups that some endpoint is in. It is there as long as such an endpoint is; what is in
+// one group alone has the identity of that group.
+type GroupSet struct {
+	TenantName string   `json:"tenantName"`
+	Groups     []string `json:"groups"`   // names in the tenant, sorted, two at least
+	Identity   int      `json:"identity"` // 1..65535, pool PoolIdentity
+	Extra      `json:"-"`
+}
+
+// GroupSetKey is the key of the set of those groups, whatever their order.
+func GroupSetKey(tenant string, groups []string) string {
+	return ModelKey(tenant, strings.Join(slices.Sorted(slices.Values(groups)), ","))
+}
+
+// Key is "tenant:group,group".
+func (g *GroupSet) Key() string { return GroupSetKey(g.TenantName, g.Groups) }
+
+// StoreKey implements Record.
+func (g *GroupSet) StoreKey() string { return GroupSetPrefix + g.Key() }

@@ -130,6 +130,7 @@ func (n *Network) Validate() error {
 func (g *EndpointGroup) Validate() error {
 	return firstError(
 		checkTag("cfgdTag", g.CfgdTag),
+		checkDeny(g.DefaultDeny),
 		checkNames("extContractsGrps", g.ExtContractsGrps),
 		checkName("groupName", g.GroupName),
 		g.checkPool(),

@@ -2,7 +2,6 @@ package state
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,6 +27,7 @@ const (
 	maxDSCP         = 63
 	maxBurst        = 10486 // kilobytes
 	minBurst        = 2     // one kilobyte is less than a packet
+	maxAffinity     = 65535 // seconds
 )
 
 // Words of the object for ACI.
@@ -59,90 +59,7 @@ func (a *AciGw) SetDefaults() {
 
 // Validate reports the first wrong field as a *FieldError.
 func (p *Policy) Validate() error {
-	return firstError(checkName("policyName", p.PolicyName), checkName("tenantName", p.TenantName))
-}
-
-// Validate reports the first wrong field as a *FieldError, and then fields that cannot be together. Call SetDefaults
-// before. Whether peers exist is not checked here.
-func (r *Rule) Validate() error {
-	if err := firstError(
-		checkWord("action", r.Action, ActionAllow, ActionDeny),
-		checkWord("direction", r.Direction, DirectionIn, DirectionOut),
-		checkOptionalName("fromEndpointGroup", r.FromEndpointGroup),
-		checkPeer("fromIpAddress", r.FromIPAddress),
-		checkOptionalName("fromNetwork", r.FromNetwork),
-		checkName("policyName", r.PolicyName),
-		checkBetween("port", r.Port, 0, maxPort, "0 means any"),
-		checkBetween("priority", r.Priority, 1, maxPriority, "the larger wins"),
-		r.checkProtocol(),
-		checkName("ruleId", r.RuleID),
-		checkName("tenantName", r.TenantName),
-		checkOptionalName("toEndpointGroup", r.ToEndpointGroup),
-		checkPeer("toIpAddress", r.ToIPAddress),
-		checkOptionalName("toNetwork", r.ToNetwork),
-	); err != nil {
-		return err
-	}
-	return firstError(r.checkSides(), r.checkPeerFields(), r.checkPort())
-}
-
-func (r *Rule) checkProtocol() error {
-	if _, err := ParseProtocol(r.Protocol); err != nil {
-		return &FieldError{"protocol", BadFormat, err.Error()}
-	}
-	return nil
-}
-
-// checkSides refuses peers on the side where the group with the policy itself is. An address is allowed there for "in"
-// as the original allowed it: it narrows the rule to members with that address.
-func (r *Rule) checkSides() error {
-	type side struct{ field, value string }
-	own := []side{{"toEndpointGroup", r.ToEndpointGroup}, {"toNetwork", r.ToNetwork}}
-	peer := "from"
-	if r.Direction == DirectionOut {
-		own = []side{
-			{"fromEndpointGroup", r.FromEndpointGroup}, {"fromIpAddress", r.FromIPAddress}, {"fromNetwork", r.FromNetwork},
-		}
-		peer = "to"
-	}
-	for _, s := range own {
-		if s.value != "" {
-			return &FieldError{s.field, BadFormat, fmt.Sprintf("a rule of direction %q says the peer in the fields that begin with %q", r.Direction, peer)}
-		}
-	}
-	return nil
-}
-
-// checkPeerFields refuses a network beside a group or an address: the network alone says which addresses it means.
-func (r *Rule) checkPeerFields() error {
-	for _, s := range []struct{ name, network, group, address string }{
-		{"from", r.FromNetwork, r.FromEndpointGroup, r.FromIPAddress},
-		{"to", r.ToNetwork, r.ToEndpointGroup, r.ToIPAddress},
-	} {
-		if s.network == "" {
-			continue
-		}
-		with := ""
-		switch {
-		case s.group != "":
-			with = s.name + "EndpointGroup"
-		case s.address != "" && (s.name == "from" || r.Direction == DirectionOut):
-			with = s.name + "IpAddress"
-		}
-		if with != "" {
-			return &FieldError{s.name + "Network", BadFormat, "it cannot be together with " + with + "; give one of them"}
-		}
-	}
-	return nil
-}
-
-// checkPort refuses a port that nothing could match: only some protocols have ports.
-func (r *Rule) checkPort() error {
-	number, _ := ParseProtocol(r.Protocol)
-	if r.Port != 0 && !number.HasPorts() {
-		return &FieldError{"port", OutOfBound, fmt.Sprintf("%d without a protocol that has ports; give protocol %q or %q, or no port", r.Port, "tcp", "udp")}
-	}
-	return nil
+	return firstError(checkDeny(p.DefaultDeny), checkName("policyName", p.PolicyName), checkName("tenantName", p.TenantName))
 }
 
 // Validate reports the first wrong field as a *FieldError.
@@ -190,6 +107,7 @@ func checkProfileName(field, value string) error {
 // Validate reports the first wrong field as a *FieldError. Whether the address is in the network is not checked here.
 func (s *ServiceLB) Validate() error {
 	return firstError(
+		checkBetween("affinity", s.Affinity, 0, maxAffinity, "seconds; 0 for none"),
 		checkIPv4("ipAddress", s.IPAddress),
 		checkName("networkName", s.NetworkName),
 		s.checkPorts(),
@@ -321,16 +239,6 @@ func (e *ExtContractsGroup) checkContracts() error {
 	return nil
 }
 
-func checkPeer(field, text string) error {
-	if text == "" {
-		return nil
-	}
-	if _, err := ParsePeer(text); err != nil {
-		return &FieldError{field, BadFormat, err.Error() + `; write it as "10.1.2.3", "10.1.2.0/24" or "10.1.2.10-20"`}
-	}
-	return nil
-}
-
 func checkIPv4(field, text string) error {
 	if text == "" {
 		return nil
@@ -346,54 +254,4 @@ func checkBetween(field string, value, least, most int, remark string) error {
 		return &FieldError{field, OutOfBound, fmt.Sprintf("%d; allowed are %d to %d (%s)", value, least, most, remark)}
 	}
 	return nil
-}
-
-// ParsePeer reads the addresses of a rule's peer: one address, a prefix of length 1 to 32 (host bits are dropped), or
-// "10.1.2.10-20", the addresses from the first to the one with that last octet, which may have a prefix length that
-// holds them all.
-func ParsePeer(text string) (AddrRange, error) {
-	addrs, bits := text, 32
-	whole := strings.Contains(text, "/")
-	if whole {
-		var err error
-		if addrs, bits, err = splitLength(text); err != nil {
-			return AddrRange{}, err
-		}
-	}
-	if bits < 1 || bits > 32 {
-		return AddrRange{}, fmt.Errorf("prefix length %d, allowed are 1 to 32; for any address leave it out", bits)
-	}
-	start, last, isRange := strings.Cut(addrs, "-")
-	from, err := parseIPv4(start)
-	if err != nil {
-		return AddrRange{}, err
-	}
-	prefix := netip.PrefixFrom(from, bits).Masked()
-	all := AddrRange{prefix.Addr(), lastAddr(prefix)}
-	if !isRange {
-		return all, nil
-	}
-	part, err := rangeOfOctets(from, last)
-	if err != nil {
-		return AddrRange{}, err
-	}
-	if whole && !all.Covers(part) {
-		return AddrRange{}, fmt.Errorf("range %s leaves the prefix %s", part, prefix)
-	}
-	return part, nil
-}
-
-// rangeOfOctets is the addresses from one to that with another last octet.
-func rangeOfOctets(from netip.Addr, last string) (AddrRange, error) {
-	octet, err := parseNumber(last)
-	if err != nil || octet > 255 || len(last) > 1 && last[0] == '0' {
-		return AddrRange{}, fmt.Errorf("%q is not the last octet of a range, 0 to 255", shorten(last))
-	}
-	raw := from.As4()
-	raw[3] = byte(octet)
-	part := AddrRange{from, netip.AddrFrom4(raw)}
-	if part.Last.Less(part.First) {
-		return AddrRange{}, fmt.Errorf("range %s ends before it starts", part)
-	}
-	return part, nil
 }

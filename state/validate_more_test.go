@@ -31,6 +31,10 @@ func TestValidateMore(t *testing.T) {
 		says   string
 	}{
 		{&Policy{PolicyName: "p", TenantName: "default"}, "", ""},
+		{&Policy{PolicyName: "p", TenantName: "default", DefaultDeny: "both"}, "", ""},
+		{&Policy{PolicyName: "p", TenantName: "default", DefaultDeny: "ingress"}, "defaultDeny", `"in", "out", "both", "none"`},
+		{&EndpointGroup{GroupName: "g", NetworkName: "n", TenantName: "default", DefaultDeny: "in"}, "", ""},
+		{&EndpointGroup{GroupName: "g", NetworkName: "n", TenantName: "default", DefaultDeny: "yes"}, "defaultDeny", "unknown"},
 		{&Policy{PolicyName: "a_b", TenantName: "default"}, "policyName", "invalid format"},
 		{&Policy{PolicyName: long, TenantName: "default"}, "policyName", "too long"},
 		{&Policy{PolicyName: "p"}, "tenantName", "invalid format"},
@@ -54,7 +58,20 @@ func TestValidateMore(t *testing.T) {
 		{rule(func(r *Rule) { r.Protocol = "256" }), "protocol", "1 to 255"},
 		{rule(func(r *Rule) { r.Protocol = "0" }), "protocol", "nothing for any"},
 		{rule(func(r *Rule) { r.FromIPAddress = "10.1.1.1/0" }), "fromIpAddress", "1 to 32"},
-		{rule(func(r *Rule) { r.FromIPAddress = "fd00::1" }), "fromIpAddress", "not an IPv4"},
+		{rule(func(r *Rule) { r.FromIPAddress = "fd00::1" }), "", ""},
+		{rule(func(r *Rule) { r.FromIPAddress = "fd00::1%eth0" }), "fromIpAddress", "not an IPv6"},
+		{rule(func(r *Rule) { r.FromIPAddress, r.ToIPAddress = "fd00::1", "10.1.1.1" }), "toIpAddress", "same family"},
+		{rule(func(r *Rule) { r.Protocol, r.Port, r.PortEnd = "sctp", 80, 90 }), "", ""},
+		{rule(func(r *Rule) { r.Protocol, r.Port, r.PortEnd = "tcp", 80, 80 }), "", ""},
+		{rule(func(r *Rule) { r.Protocol, r.Port, r.PortEnd = "tcp", 80, 79 }), "portEnd", "before port 80"},
+		{rule(func(r *Rule) { r.Protocol, r.Port, r.PortEnd = "tcp", 80, 65536 }), "portEnd", "Out of bound"},
+		{rule(func(r *Rule) { r.Protocol, r.PortEnd = "tcp", 80 }), "portEnd", "give port"},
+		{rule(func(r *Rule) { r.Protocol, r.ICMPType, r.ICMPCode = "icmp", ptr(3), ptr(0) }), "", ""},
+		{rule(func(r *Rule) { r.Protocol, r.ICMPType = "58", ptr(128) }), "", ""},
+		{rule(func(r *Rule) { r.Protocol, r.ICMPType = "icmp6", ptr(256) }), "icmpType", "0 to 255"},
+		{rule(func(r *Rule) { r.Protocol, r.ICMPType = "tcp", ptr(8) }), "icmpType", "needs protocol"},
+		{rule(func(r *Rule) { r.ICMPType = ptr(8) }), "icmpType", "needs protocol"},
+		{rule(func(r *Rule) { r.Protocol, r.ICMPCode = "icmp", ptr(0) }), "icmpCode", "with a type"},
 		{rule(func(r *Rule) { r.RuleID = "a_b" }), "ruleId", "invalid format"},
 		{rule(func(r *Rule) { r.ToEndpointGroup = "g" }), "toEndpointGroup", `direction "in"`},
 		{rule(func(r *Rule) { r.ToNetwork = "n" }), "toNetwork", `begin with "from"`},
@@ -82,6 +99,9 @@ func TestValidateMore(t *testing.T) {
 		{service(func(*ServiceLB) {}), "", ""},
 		{service(func(s *ServiceLB) { s.ServiceName = strings.Repeat("x", 256) }), "", ""},
 		{service(func(s *ServiceLB) { s.ServiceName = strings.Repeat("x", 257) }), "serviceName", "too long"},
+		{service(func(s *ServiceLB) { s.Affinity, s.Ports = 65535, []string{"80:80:sctp"} }), "", ""},
+		{service(func(s *ServiceLB) { s.Affinity = 65536 }), "affinity", "0 to 65535"},
+		{service(func(s *ServiceLB) { s.Affinity = -1 }), "affinity", "Out of bound"},
 		{service(func(s *ServiceLB) { s.Ports = nil }), "ports", "needs a port"},
 		{service(func(s *ServiceLB) { s.Ports = []string{"80:80:TCP", "8080:80"} }), "ports", "2 parts"},
 		{service(func(s *ServiceLB) { s.Ports = []string{"80:80:TCP", "80:81:tcp"} }), "ports", "twice"},
@@ -145,6 +165,8 @@ func aciGw(change func(*AciGw)) *AciGw {
 	return a
 }
 
+func ptr(n int) *int { return &n }
+
 func contracts(kind string, names ...string) *ExtContractsGroup {
 	return &ExtContractsGroup{Contracts: names, ContractsGroupName: "c", ContractsType: kind, TenantName: "default"}
 }
@@ -154,7 +176,9 @@ func TestParsePeer(t *testing.T) {
 		"10.1.1.1": "10.1.1.1", "10.1.1.1/32": "10.1.1.1", "10.1.1.7/24": "10.1.1.0-10.1.1.255", "10.1.1.7/1": "0.0.0.0-127.255.255.255",
 		"10.1.1.5-9": "10.1.1.5-10.1.1.9", "10.1.1.5-5": "10.1.1.5", "10.1.1.0-255/24": "10.1.1.0-10.1.1.255",
 		"10.1.1.5-9/28": "10.1.1.5-10.1.1.9",
-		"":              "error", "10.1.1.9-5": "error", "10.1.1.5-256": "error", "10.1.1.5-09": "error", "10.1.1.5-": "error",
+		"2001:db8::1":   "2001:db8::1", "2001:db8::77/120": "2001:db8::-2001:db8::ff", "::/0": "error", "2001:db8::1-5": "error",
+		"2001:db8::/129": "error", "::ffff:10.1.1.1": "error",
+		"": "error", "10.1.1.9-5": "error", "10.1.1.5-256": "error", "10.1.1.5-09": "error", "10.1.1.5-": "error",
 		"10.1.1.5-20/28": "error", "10.1.1.1/33": "error", "10.1.1.1/0": "error", "10.1.1.5-10.1.1.9": "error", "10.1.1.1/": "error",
 	} {
 		got, err := ParsePeer(text)

@@ -137,6 +137,9 @@ func indexesOfEndpoint(e *state.Endpoint) []Index {
 	if len(e.Labels) > 0 {
 		out = append(out, LabelledEndpointsOfTenant(e.TenantName))
 	}
+	if len(e.Groups) > 1 {
+		out = append(out, EndpointsOfGroupSet(state.GroupSetKey(e.TenantName, e.Groups)))
+	}
 	for _, group := range e.Groups {
 		out = append(out, EndpointsOfGroup(state.ModelKey(e.TenantName, group)))
 	}

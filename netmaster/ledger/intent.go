@@ -35,6 +35,9 @@ func (m *Model) ServiceState(key string) *state.ServiceState {
 	return get[*state.ServiceState](m, state.ServiceStatePrefix+key)
 }
 
+// GroupSetsIn are the sets of several groups in an index such as AllGroupSets() or GroupSetsOf(group).
+func (m *Model) GroupSetsIn(in Index) []*state.GroupSet { return list[*state.GroupSet](m, in) }
+
 // Bgp is the BGP speaker of a host.
 func (m *Model) Bgp(host string) *state.Bgp {
 	return get[*state.Bgp](m, state.BgpPrefix+host)
@@ -154,6 +157,11 @@ func (tx *Tx) Service(key string) *state.ServiceLB {
 // ServiceState is what was decided for a service.
 func (tx *Tx) ServiceState(key string) *state.ServiceState {
 	return read[*state.ServiceState](tx, state.ServiceStatePrefix+key)
+}
+
+// GroupSet is a set of several groups by state.GroupSetKey.
+func (tx *Tx) GroupSet(key string) *state.GroupSet {
+	return read[*state.GroupSet](tx, state.GroupSetPrefix+key)
 }
 
 // Bgp is the BGP speaker of a host.

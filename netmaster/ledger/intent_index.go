@@ -20,6 +20,10 @@ const (
 	appProfilesByGroup
 	contractsByTenant
 	labelledEndpointsByTenant
+	rulesByNetwork
+	groupSets
+	groupSetsByGroup
+	endpointsByGroupSet
 )
 
 // PoliciesOfTenant is the policies of a tenant, or of all for "".
@@ -36,6 +40,18 @@ func RulesOfPolicy(key string) Index { return Index{rulesByPolicy, key} }
 
 // RulesNaming is the rules that name a group as peer, by its model key.
 func RulesNaming(group string) Index { return Index{rulesByPeer, group} }
+
+// RulesNamingNetwork is the rules that name a network as peer, by its model key.
+func RulesNamingNetwork(network string) Index { return Index{rulesByNetwork, network} }
+
+// AllGroupSets is every set of several groups that endpoints are in.
+func AllGroupSets() Index { return Index{kind: groupSets} }
+
+// GroupSetsOf is those of them that hold a group, by its model key.
+func GroupSetsOf(group string) Index { return Index{groupSetsByGroup, group} }
+
+// EndpointsOfGroupSet is the endpoints that are in exactly those groups, several, by state.GroupSetKey.
+func EndpointsOfGroupSet(key string) Index { return Index{endpointsByGroupSet, key} }
 
 // GroupsWithPolicy is the groups that have a policy, by its model key.
 func GroupsWithPolicy(key string) Index { return Index{groupsByPolicy, key} }
@@ -79,6 +95,12 @@ func indexesOfIntent(record state.Record) []Index {
 		return []Index{GoingPolicies()}
 	case *state.Rule:
 		return indexesOfRule(r)
+	case *state.GroupSet:
+		out := []Index{AllGroupSets()}
+		for _, group := range r.Groups {
+			out = append(out, GroupSetsOf(state.ModelKey(r.TenantName, group)))
+		}
+		return out
 	case *state.Netprofile:
 		return []Index{NetprofilesOfTenant(""), NetprofilesOfTenant(r.TenantName)}
 	case *state.ServiceLB:
@@ -103,6 +125,11 @@ func indexesOfRule(r *state.Rule) []Index {
 	for _, peer := range []string{r.FromEndpointGroup, r.ToEndpointGroup} {
 		if peer != "" {
 			out = append(out, RulesNaming(state.ModelKey(r.TenantName, peer)))
+		}
+	}
+	for _, peer := range []string{r.FromNetwork, r.ToNetwork} {
+		if peer != "" {
+			out = append(out, RulesNamingNetwork(state.ModelKey(r.TenantName, peer)))
 		}
 	}
 	return out

@@ -357,6 +357,7 @@ var kinds = []struct {
 	{state.TenantStatePrefix, func() state.Record { return new(state.TenantState) }},
 	{state.NetworkStatePrefix, func() state.Record { return new(state.NetworkState) }},
 	{state.GroupStatePrefix, func() state.Record { return new(state.GroupState) }},
+	{state.GroupSetPrefix, func() state.Record { return new(state.GroupSet) }},
 	{state.EndpointPrefix, func() state.Record { return new(state.Endpoint) }},
 	{state.HostPrefix, func() state.Record { return new(state.Host) }},
 	{state.PolicyPrefix, func() state.Record { return new(state.Policy) }},

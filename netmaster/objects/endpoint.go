@@ -96,7 +96,11 @@ func (tx *txn) createEndpoint(want *protocol.CreateEndpointRequest) (*state.Endp
 		return nil, refuse(Conflict, "host %q was declared dead; it must register again", want.ID.Host)
 	}
 	tenant := tenantOf(want.Tenant)
-	network, group, err := tx.place(tenant, want.Network, sortedGroups(want.Groups))
+	network, groups, err := tx.place(tenant, want.Network, sortedGroups(want.Groups))
+	if err != nil {
+		return nil, err
+	}
+	pooled, err := pooledGroup(groups)
 	if err != nil {
 		return nil, err
 	}
@@ -105,32 +109,32 @@ func (tx *txn) createEndpoint(want *protocol.CreateEndpointRequest) (*state.Endp
 		Groups: sortedGroups(want.Groups), ContainerName: want.ContainerName, Labels: want.Labels,
 		RuntimeID: want.RuntimeID, Created: tx.now,
 	}
-	if group != nil {
-		decided := tx.GroupState(group.Key())
-		if decided == nil {
-			return nil, refuse(Internal, "group %q has no numbers", group.Key())
-		}
-		next.Identity = decided.Identity
+	if next.Identity, err = tx.identityOf(tenant, next.Groups); err != nil {
+		return nil, err
 	}
-	if err := tx.addressEndpoint(next, network, group, want); err != nil {
+	if err := tx.addressEndpoint(next, network, pooled, want); err != nil {
 		return nil, err
 	}
 	tx.Put(next)
 	return next, nil
 }
 
-// place finds the network and the group (nil for none) that an endpoint is to be in.
-func (tx *txn) place(tenant, network string, groups []string) (*state.Network, *state.EndpointGroup, error) {
-	if len(groups) > 1 {
-		return nil, nil, refuse(Invalid, "groups %s: endpoints with several groups are not available yet", strings.Join(groups, ", "))
+// maxGroups is how many groups one endpoint may be in: their records are read in the transaction that makes it.
+const maxGroups = 16
+
+// place finds the network and the groups that an endpoint is to be in.
+func (tx *txn) place(tenant, network string, names []string) (*state.Network, []*state.EndpointGroup, error) {
+	if len(names) > maxGroups {
+		return nil, nil, refuse(TooLarge, "%d groups: an endpoint can be in %d at most", len(names), maxGroups)
 	}
 	if tx.Tenant(tenant) == nil {
 		return nil, nil, refuse(NotFound, "Tenant not found: %q", tenant)
 	}
-	var group *state.EndpointGroup
-	if len(groups) == 1 {
-		key := state.ModelKey(tenant, groups[0])
-		if group = tx.Group(key); group == nil {
+	groups := make([]*state.EndpointGroup, 0, len(names))
+	for _, name := range names {
+		key := state.ModelKey(tenant, name)
+		group := tx.Group(key)
+		if group == nil {
 			return nil, nil, refuse(NotFound, "endpointGroup not found: %q", key)
 		}
 		if network == "" {
@@ -139,6 +143,7 @@ func (tx *txn) place(tenant, network string, groups []string) (*state.Network, *
 		if network != group.NetworkName {
 			return nil, nil, refuse(Invalid, "group %q is of network %q, not %q", key, group.NetworkName, network)
 		}
+		groups = append(groups, group)
 	}
 	if network == "" {
 		return nil, nil, refuse(Invalid, "neither a network nor a group is named")
@@ -147,7 +152,65 @@ func (tx *txn) place(tenant, network string, groups []string) (*state.Network, *
 	if found == nil {
 		return nil, nil, refuse(NotFound, "network not found: %q", state.ModelKey(tenant, network))
 	}
-	return found, group, nil
+	return found, groups, nil
+}
+
+// pooledGroup is the one of the groups that has a pool of addresses, nil if none has. Pools do not overlap, so that an
+// endpoint cannot be in two of them.
+func pooledGroup(groups []*state.EndpointGroup) (pooled *state.EndpointGroup, err error) {
+	for _, group := range groups {
+		switch {
+		case group.IPPool == "":
+		case pooled != nil:
+			return nil, refuse(Invalid, "groups %q and %q have address pools of their own; an endpoint can be in one such group only",
+				pooled.Key(), group.Key())
+		default:
+			pooled = group
+		}
+	}
+	return pooled, nil
+}
+
+// identityOf is the number of a set of groups: 0 of none, that of the group if it is one, else that of the set, which
+// gets one with its first endpoint.
+func (tx *txn) identityOf(tenant string, groups []string) (int, error) {
+	switch len(groups) {
+	case 0:
+		return 0, nil
+	case 1:
+		key := state.ModelKey(tenant, groups[0])
+		decided := tx.GroupState(key)
+		if decided == nil {
+			return 0, refuse(Internal, "group %q has no numbers", key)
+		}
+		return decided.Identity, nil
+	}
+	if set := tx.GroupSet(state.GroupSetKey(tenant, groups)); set != nil {
+		return set.Identity, nil
+	}
+	next := &state.GroupSet{TenantName: tenant, Groups: groups}
+	var err error
+	if next.Identity, err = tx.take(identities(), next.StoreKey()); err != nil {
+		return 0, err
+	}
+	tx.Put(next)
+	return next.Identity, nil
+}
+
+// leaveSet removes the set of several groups that an endpoint was in, if the endpoint was its last. Its identity goes
+// into quarantine.
+func (tx *txn) leaveSet(old *state.Endpoint) {
+	if len(old.Groups) < 2 {
+		return
+	}
+	key := state.GroupSetKey(old.TenantName, old.Groups)
+	other := tx.Find(ledger.EndpointsOfGroupSet(key), func(r state.Record) bool { return !tx.gone[r.StoreKey()] })
+	set := tx.GroupSet(key)
+	if other != nil || set == nil {
+		return
+	}
+	tx.giveBack(state.PoolIdentity, set.Identity, set.StoreKey())
+	tx.Delete(set)
 }
 
 // addressEndpoint gives the endpoint its addresses of both families and its MAC.
@@ -235,7 +298,7 @@ func (o *Objects) DeleteEndpoint(ctx context.Context, id state.EndpointID) (int6
 }
 
 // endpointWrites is the most records that deleteEndpoint reads and writes.
-const endpointWrites = 3
+const endpointWrites = 5
 
 func (tx *txn) deleteEndpoint(id state.EndpointID) {
 	old := tx.Endpoint(id)
@@ -246,6 +309,8 @@ func (tx *txn) deleteEndpoint(id state.EndpointID) {
 	tx.giveBackAddress(network, old.IPv4, old.StoreKey())
 	tx.giveBackAddress(network, old.IPv6, old.StoreKey())
 	tx.Delete(old)
+	tx.gone[old.StoreKey()] = true
+	tx.leaveSet(old)
 }
 
 // UpdateEndpoint records the name and labels of a started container, and that one has died: it serves nothing then, as
@@ -288,11 +353,15 @@ func (o *Objects) ReserveAddress(ctx context.Context, host string, request *prot
 		groups = []string{request.Group}
 	}
 	revision, err := o.commit(ctx, "reserving an address", func(tx *txn) error {
-		n, g, err := tx.place(tenantOf(request.Tenant), request.Network, groups)
+		n, in, err := tx.place(tenantOf(request.Tenant), request.Network, groups)
 		if err != nil {
 			return err
 		}
-		s, err := space4(n, g)
+		pooled, err := pooledGroup(in)
+		if err != nil {
+			return err
+		}
+		s, err := space4(n, pooled)
 		if request.IPv6 || request.Addr.Is6() {
 			var ok bool
 			if s, ok, err = space6(n); err == nil && !ok {

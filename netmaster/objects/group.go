@@ -8,12 +8,15 @@ import (
 	"github.com/contiv/contiv/state"
 )
 
-// PutEndpointGroup makes a group, or replaces what may change of one: policies, net profile and contracts. It returns
-// the revision it was written in.
+// PutEndpointGroup makes a group, or replaces what may change of one: policies, default, net profile and contracts. It
+// returns the revision it was written in.
 func (o *Objects) PutEndpointGroup(ctx context.Context, group *state.EndpointGroup) (int64, error) {
 	want := *group
 	if err := want.Validate(); err != nil {
 		return 0, classify("writing endpoint group", err)
+	}
+	if want.DefaultDeny == state.DenyNone {
+		want.DefaultDeny = ""
 	}
 	if err := checkAttachedCount("endpoint group", want.Key(), len(want.Policies)+len(want.ExtContractsGrps)); err != nil {
 		return 0, err
@@ -145,6 +148,7 @@ func (tx *txn) updateGroup(old, want *state.EndpointGroup) error {
 	}
 	next := *old
 	next.Policies, next.NetProfile, next.ExtContractsGrps = want.Policies, want.NetProfile, want.ExtContractsGrps
+	next.DefaultDeny = want.DefaultDeny
 	return tx.replace(old, &next)
 }
 

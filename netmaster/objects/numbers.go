@@ -135,6 +135,7 @@ func ownerName(key string) string {
 	for _, known := range []struct{ prefix, word string }{
 		{state.TenantStatePrefix, "tenant"}, {state.NetworkStatePrefix, "network"},
 		{state.GroupStatePrefix, "group"}, {state.EndpointPrefix, "endpoint"}, {state.ServiceStatePrefix, "service"},
+		{state.GroupSetPrefix, "endpoints of the groups"},
 	} {
 		if name, ok := strings.CutPrefix(key, known.prefix); ok {
 			return fmt.Sprintf("%s %q", known.word, name)

@@ -104,6 +104,7 @@ type txn struct {
 	agents Agents
 	now    time.Time
 	rest   time.Duration
+	gone   map[string]bool // store keys of the endpoints that the plan has deleted
 }
 
 // commit runs a plan until it has been written, and waits for numbers in quarantine that it needs.
@@ -116,7 +117,7 @@ func (o *Objects) commit(ctx context.Context, doing string, plan func(*txn) erro
 			if err := checkConditions(ctx, tx); err != nil {
 				return err
 			}
-			return plan(&txn{tx, agents, now, o.options.AddressRest})
+			return plan(&txn{tx, agents, now, o.options.AddressRest, map[string]bool{}})
 		})
 		var waiting *quarantineError
 		if !errors.As(err, &waiting) {

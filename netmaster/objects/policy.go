@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -11,8 +12,9 @@ import (
 // errGoing says that rules of a deleted policy of the same name are still in the store.
 var errGoing = errors.New("the rules of a deleted policy are still being removed")
 
-// PutPolicy makes a policy without rules; one that exists already is a success. It returns the revision it was written
-// in.
+// PutPolicy makes a policy without rules, or replaces the default of one. An existing policy keeps its default unless
+// one is given, state.DenyNone for none: who repeats a creation as the original's clients do opens nothing. It returns the
+// revision it was written in.
 func (o *Objects) PutPolicy(ctx context.Context, policy *state.Policy) (int64, error) {
 	want := *policy
 	if err := want.Validate(); err != nil {
@@ -30,8 +32,10 @@ func (o *Objects) PutPolicy(ctx context.Context, policy *state.Policy) (int64, e
 }
 
 func (tx *txn) createPolicy(want *state.Policy) error {
-	if tx.Policy(want.Key()) != nil {
-		return nil
+	if old := tx.Policy(want.Key()); old != nil {
+		next := *old
+		next.DefaultDeny = cmp.Or(want.DefaultDeny, old.DefaultDeny)
+		return tx.replace(old, asStored(next))
 	}
 	if tx.Tenant(want.TenantName) == nil {
 		return refuse(NotFound, "Tenant not found: %q", want.TenantName)
@@ -39,8 +43,16 @@ func (tx *txn) createPolicy(want *state.Policy) error {
 	if tx.GoingPolicy(want.Key()) != nil {
 		return errGoing
 	}
-	tx.Put(want)
+	tx.Put(asStored(*want))
 	return nil
+}
+
+// asStored is a policy with no word for no default.
+func asStored(p state.Policy) *state.Policy {
+	if p.DefaultDeny == state.DenyNone {
+		p.DefaultDeny = ""
+	}
+	return &p
 }
 
 // DeletePolicy removes a policy that no group has, with all its rules. The policy goes at once and takes the meaning of

@@ -106,8 +106,11 @@ func (m *mix) network(tenant string) *state.Network {
 
 func (m *mix) createEndpoint(ctx context.Context, tenant string) (string, error) {
 	r := &protocol.CreateEndpointRequest{ID: m.endpointID(), Tenant: tenant, Network: m.pick("n", 4)}
-	if m.rnd.IntN(2) == 0 {
-		r.Network, r.Groups = "", []string{m.pick("g", 3)}
+	if n := m.rnd.IntN(4); n < 3 {
+		r.Network = ""
+		for range 1 + n/2*m.rnd.IntN(3) {
+			r.Groups = append(r.Groups, m.pick("g", 3))
+		}
 	}
 	_, _, err := m.CreateEndpoint(ctx, r)
 	return "create endpoint " + r.ID.String(), err

@@ -14,8 +14,8 @@ func serviceIDs() numbers {
 	return numbers{state.PoolService, 1, maxService, "service id", "service ids"}
 }
 
-// PutService makes a service with its id and virtual address, or replaces ports and selectors of one. Its address stays
-// as long as its network does; another one cannot be asked for then.
+// PutService makes a service with its id and virtual addresses, or replaces ports, selectors and affinity of one. Its
+// addresses stay as long as its network does; others cannot be asked for then.
 func (o *Objects) PutService(ctx context.Context, service *state.ServiceLB) (int64, error) {
 	want := *service
 	if err := want.Validate(); err != nil {
@@ -50,7 +50,8 @@ func (tx *txn) createService(want *state.ServiceLB, network *state.Network) erro
 	return nil
 }
 
-// takeVIP gives the service an address of the network: the one it asks for, or any free one.
+// takeVIP gives the service an address of the network: the one it asks for, or any free one; and one of IPv6, if the
+// network has that.
 func (tx *txn) takeVIP(next *state.ServiceState, want *state.ServiceLB, network *state.Network) error {
 	s, err := space4(network, nil)
 	if err != nil {
@@ -63,8 +64,27 @@ func (tx *txn) takeVIP(next *state.ServiceState, want *state.ServiceLB, network 
 		}
 	}
 	next.NetworkName = network.NetworkName
-	next.VIP, err = tx.addressFor(s, preferred, "", state.Allocation{Owner: next.StoreKey()})
+	if next.VIP, err = tx.addressFor(s, preferred, "", state.Allocation{Owner: next.StoreKey()}); err != nil {
+		return err
+	}
+	return tx.takeVIP6(next, network)
+}
+
+func (tx *txn) takeVIP6(next *state.ServiceState, network *state.Network) error {
+	next.VIP6 = netip.Addr{}
+	s, has6, err := space6(network)
+	if err != nil || !has6 {
+		return err
+	}
+	next.VIP6, err = tx.addressFor(s, netip.Addr{}, "", state.Allocation{Owner: next.StoreKey()})
 	return err
+}
+
+// giveBackVIPs ends the use of the service's addresses.
+func (tx *txn) giveBackVIPs(decided *state.ServiceState) {
+	network := state.ModelKey(decided.TenantName, decided.NetworkName)
+	tx.giveBackAddress(network, decided.VIP, decided.StoreKey())
+	tx.giveBackAddress(network, decided.VIP6, decided.StoreKey())
 }
 
 func (tx *txn) updateService(old, want *state.ServiceLB, network *state.Network) error {
@@ -73,11 +93,11 @@ func (tx *txn) updateService(old, want *state.ServiceLB, network *state.Network)
 		return refuse(Internal, "service %q has no numbers", want.Key())
 	}
 	next := *old
-	next.Ports, next.Selectors = want.Ports, want.Selectors
+	next.Ports, next.Selectors, next.Affinity = want.Ports, want.Selectors, want.Affinity
 	switch {
 	case want.NetworkName != decided.NetworkName:
 		moved := *decided
-		tx.giveBackAddress(state.ModelKey(want.TenantName, decided.NetworkName), decided.VIP, decided.StoreKey())
+		tx.giveBackVIPs(decided)
 		if err := tx.takeVIP(&moved, want, network); err != nil {
 			return err
 		}
@@ -86,6 +106,13 @@ func (tx *txn) updateService(old, want *state.ServiceLB, network *state.Network)
 	case want.IPAddress != "" && want.IPAddress != decided.VIP.String():
 		return refuse(Conflict, "service %q has the address %s, which cannot change; delete the service first, or leave ipAddress out",
 			want.Key(), decided.VIP)
+	case !decided.VIP6.IsValid() && network.IPv6Subnet != "":
+		// A service of a version that gave IPv4 addresses only.
+		more := *decided
+		if err := tx.takeVIP6(&more, network); err != nil {
+			return err
+		}
+		tx.Put(&more)
 	}
 	return tx.replace(old, &next)
 }
@@ -103,7 +130,7 @@ func (o *Objects) DeleteService(ctx context.Context, key string) (int64, error) 
 			return nil
 		}
 		tx.giveBack(state.PoolService, decided.ID, decided.StoreKey())
-		tx.giveBackAddress(state.ModelKey(decided.TenantName, decided.NetworkName), decided.VIP, decided.StoreKey())
+		tx.giveBackVIPs(decided)
 		tx.Delete(decided)
 		return nil
 	})

@@ -33,6 +33,7 @@ func Records(kvs []objdb.KV) []string {
 	c.checkNetworks()
 	c.checkGroups()
 	c.checkEndpoints()
+	c.checkGroupSets()
 	c.checkIntent()
 	c.checkAllocations()
 	slices.Sort(c.wrong)
@@ -47,6 +48,7 @@ type contents struct {
 	tenantState map[string]*state.TenantState
 	netState    map[string]*state.NetworkState
 	groupState  map[string]*state.GroupState
+	groupSets   map[string]*state.GroupSet
 	endpoints   map[string]*state.Endpoint
 	hosts       map[string]*state.Host
 	allocations map[string]*state.Allocation
@@ -58,7 +60,7 @@ func newContents() *contents {
 	return &contents{
 		tenants: map[string]*state.Tenant{}, networks: map[string]*state.Network{}, groups: map[string]*state.EndpointGroup{},
 		tenantState: map[string]*state.TenantState{}, netState: map[string]*state.NetworkState{},
-		groupState: map[string]*state.GroupState{}, endpoints: map[string]*state.Endpoint{},
+		groupState: map[string]*state.GroupState{}, groupSets: map[string]*state.GroupSet{}, endpoints: map[string]*state.Endpoint{},
 		hosts: map[string]*state.Host{}, allocations: map[string]*state.Allocation{}, held: map[string]string{}, intent: newIntent(),
 	}
 }
@@ -87,6 +89,7 @@ func (c *contents) read(kv objdb.KV) {
 		keep(c, kv, state.TenantStatePrefix, new(state.TenantState), c.tenantState) ||
 		keep(c, kv, state.NetworkStatePrefix, new(state.NetworkState), c.netState) ||
 		keep(c, kv, state.GroupStatePrefix, new(state.GroupState), c.groupState) ||
+		keep(c, kv, state.GroupSetPrefix, new(state.GroupSet), c.groupSets) ||
 		keep(c, kv, state.EndpointPrefix, new(state.Endpoint), c.endpoints) ||
 		keep(c, kv, state.HostPrefix, new(state.Host), c.hosts) ||
 		c.readIntent(kv)
@@ -250,6 +253,33 @@ func (c *contents) checkEndpoints() {
 		}
 		for i, a := range []netip.Addr{e.IPv4, e.IPv6} {
 			c.checkAddress(e, n, a, i)
+		}
+	}
+}
+
+// checkGroupSets: a set of several groups is there exactly as long as an endpoint is in it, and each endpoint has its
+// identity.
+func (c *contents) checkGroupSets() {
+	used := map[string]bool{}
+	for key, e := range c.endpoints {
+		if len(e.Groups) < 2 {
+			continue
+		}
+		set := state.GroupSetKey(e.TenantName, e.Groups)
+		used[set] = true
+		if found := c.groupSets[set]; found == nil || found.Identity != e.Identity {
+			c.fail("endpoint %s has identity %d, which is not that of its groups %s", key, e.Identity, set)
+		}
+		for _, name := range e.Groups {
+			if g := c.groups[state.ModelKey(e.TenantName, name)]; g == nil || g.NetworkName != e.NetworkName {
+				c.fail("endpoint %s of network %s is in the group %s, which is not of it", key, e.NetworkName, name)
+			}
+		}
+	}
+	for key, set := range c.groupSets {
+		c.holds(set.StoreKey(), state.Allocation{Pool: state.PoolIdentity, Number: set.Identity})
+		if !used[key] {
+			c.fail("the set of groups %s is left without an endpoint", key)
 		}
 	}
 }

@@ -128,6 +128,12 @@ func (c *contents) checkServices() {
 			c.fail("service %s has the address %s, which its network cannot give", key, s.VIP)
 		}
 		c.checkPools(key, network, s.VIP)
+		if s.VIP6.IsValid() {
+			c.holds(s.StoreKey(), state.Allocation{Pool: state.AddressPool(network), Addr: s.VIP6})
+			if all := subnets(n); len(all) < 2 || !all[1].Usable().Contains(s.VIP6) || s.VIP6.String() == n.IPv6Gateway {
+				c.fail("service %s has the address %s, which its network cannot give", key, s.VIP6)
+			}
+		}
 		if want := c.services[key]; want != nil && want.NetworkName != s.NetworkName {
 			c.fail("service %s is of network %s, its address of %s", key, want.NetworkName, s.NetworkName)
 		}
