@@ -52,6 +52,8 @@ type Config struct {
 	ControlIP     netip.Addr
 	TLS           *tls.Config
 	SessionTiming session.Timing
+	// Observe, if not nil, is told of every call to netmaster; see session.Config.
+	Observe func(method string, took time.Duration, err error)
 
 	// Datapath is used, and not closed, by the agent.
 	Datapath drivers.Datapath
@@ -129,6 +131,7 @@ func New(config Config) (*Agent, error) {
 		Log:     config.Log,
 		Timing:  config.SessionTiming,
 		Dial:    dialer(config.ControlIP),
+		Observe: config.Observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the session with netmaster: %w", err)

@@ -45,6 +45,7 @@ type config struct {
 	dockerHost      string
 	dockerPluginDir string
 	inspectAddress  string
+	pprof           bool
 	tls             *tls.Config
 	level           logrus.Level
 	jsonLog         bool
@@ -69,6 +70,7 @@ func newConfig(c *cli.Context) (*config, error) {
 		dockerHost:      c.String(flagDockerHost),
 		dockerPluginDir: c.String(flagDockerDir),
 		inspectAddress:  c.String(flagInspect),
+		pprof:           c.Bool(flagPprof),
 		jsonLog:         c.Bool(flagJSONLog),
 	}
 	for _, read := range []func(*cli.Context) error{

@@ -23,6 +23,7 @@ import (
 	"github.com/contiv/contiv/mgmtfn/cni"
 	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
+	"github.com/contiv/contiv/netplugin/metrics"
 )
 
 // Exit statuses.
@@ -122,14 +123,18 @@ func openSwitch(ctx context.Context, conf *config, log *logrus.Entry) (drivers.D
 // serve runs everything on top of a datapath until ctx ends or a part fails. All sockets are open before any serves,
 // so that a second netplugin by mistake changes nothing.
 func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.Entry) error {
-	host, err := agent.New(agent.Config{
+	measured := metrics.New()
+	inner, err := agent.New(agent.Config{
 		Host: conf.host, VTEP: conf.vtep, VTEP6: conf.vtep6, VXLANPort: conf.vxlanPort, Uplinks: conf.uplinks,
 		MTU: conf.mtu, DatapathType: conf.datapathType, Catalog: conf.mode == modeDocker, Build: version.Get().Version,
-		Masters: conf.masters, ControlIP: conf.controlIP, TLS: conf.tls, Datapath: dp, Log: log,
+		Masters: conf.masters, ControlIP: conf.controlIP, TLS: conf.tls, Datapath: measured.Datapath(dp), Log: log,
+		Observe: measured.Call,
 	})
 	if err != nil {
 		return err
 	}
+	host := &observed{inner, measured}
+	measured.Follow(inner)
 	var engine *docker.Plugin
 	if conf.mode == modeDocker {
 		if engine, err = newDocker(conf, host, log); err != nil {
@@ -147,7 +152,8 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serveREST(ctx, listener, restHandler(host, engine)) })
+		handler := withOperations(restHandler(host, engine), measured.Handler(), conf.pprof)
+		group.Go(func() error { return serveREST(ctx, listener, handler) })
 	}
 	if engine != nil {
 		group.Go(func() error { return serveDocker(ctx, engine) })

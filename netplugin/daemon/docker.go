@@ -7,11 +7,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/mgmtfn/docker"
-	"github.com/contiv/contiv/netplugin/agent"
 )
 
 // newDocker makes the front end of a docker engine.
-func newDocker(conf *config, host *agent.Agent, log *logrus.Entry) (*docker.Plugin, error) {
+func newDocker(conf *config, host docker.Agent, log *logrus.Entry) (*docker.Plugin, error) {
 	plugin, err := docker.New(docker.Config{
 		Agent: host, Host: conf.host, PluginDir: conf.dockerPluginDir, DockerHost: conf.dockerHost, Log: log,
 	})

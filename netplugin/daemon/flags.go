@@ -39,6 +39,7 @@ const (
 	flagJSONLog    = "use-json-log"
 	flagSyslog     = "use-syslog"
 	flagSyslogURL  = "syslog-url"
+	flagPprof      = "pprof"
 	flagVersion    = "version"
 )
 
@@ -58,7 +59,8 @@ func flags() []cli.Flag {
 		text(groupHost, flagVTEP, "VTEP_IP", "", "`ADDRESS` other hosts send VXLAN packets to, or one of each family with a comma (default: the one this host reaches netmaster from)"),
 		text(groupHost, flagCtrlIP, "CONTROL_IP", "", "`ADDRESS` to call netmaster from (default: the kernel chooses)"),
 		text(groupHost, flagRunDir, "RUN_DIR", "/run/contiv", "`DIRECTORY` for the socket of the CNI plugin"),
-		text(groupHost, flagInspect, "INSPECT_ADDRESS", "127.0.0.1:9090", "`HOST:PORT` to answer GET /inspect/driver on; empty: nowhere"),
+		text(groupHost, flagInspect, "INSPECT_ADDRESS", "127.0.0.1:9090", "`HOST:PORT` to answer GET /inspect/driver, /metrics, /healthz and /readyz on; empty: nowhere"),
+		toggle(groupHost, flagPprof, "PPROF", "serve profiles of the process at /debug/pprof/ of the inspect address"),
 
 		text(groupCluster, flagMaster, "NETMASTER", "127.0.0.1:9001", "`HOST[:PORT][,...]` of one or more netmasters"),
 		text(groupCluster, flagMode, "MODE", modeNone, "`ORCHESTRATOR`: none, docker (creates docker networks and serves docker's plugins) or kubernetes; CNI is served in all", "plugin-mode", "cluster-mode"),

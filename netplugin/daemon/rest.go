@@ -52,16 +52,8 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, version.Get())
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, health{Status: "ok"})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := host.Ready(r.Context()); err != nil {
-			writeJSON(w, http.StatusServiceUnavailable, health{Status: "not ready", Reason: err.Error()})
-			return
-		}
-		writeJSON(w, http.StatusOK, health{Status: "ok"})
-	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { tellHealth(w, r, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { tellHealth(w, r, host.Ready(r.Context())) })
 	mux.HandleFunc("DELETE /debug/reclaimEndpoint/{id...}", func(w http.ResponseWriter, r *http.Request) {
 		reclaim(w, r, host)
 	})
@@ -71,6 +63,22 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 type health struct {
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// tellHealth answers in the form that netmaster has too: "ok", or 503 and the reason in words; JSON to who asks for it.
+func tellHealth(w http.ResponseWriter, r *http.Request, problem error) {
+	status, answer, words := http.StatusOK, health{Status: "ok"}, "ok"
+	if problem != nil {
+		status, answer = http.StatusServiceUnavailable, health{Status: "not ready", Reason: problem.Error()}
+		words = "not ready: " + problem.Error()
+	}
+	if strings.Contains(r.Header.Get("Accept"), "json") {
+		writeJSON(w, status, answer)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, words)
 }
 
 // reclaim detaches what an id names: "host/container/interface", "container/interface", a container (all of its
