@@ -321,6 +321,12 @@ func ARPTha(m MAC) Term { return mac(FieldARPTha, m) }
 // NDTarget matches the target of a neighbour solicitation or advertisement. Needs ICMPv6Type 135 or 136.
 func NDTarget(a netip.Addr) Term { return address(0, FieldNDTarget, only6("target", a)) }
 
+// NDTargetIn matches the target of neighbour discovery being in a subnet. Needs ICMPv6Type 135 or 136.
+func NDTargetIn(p netip.Prefix) Term {
+	only6("target", p.Addr())
+	return prefix(0, FieldNDTarget, p)
+}
+
 // NDSll matches the source link-layer option, all zero where there is none. Needs ICMPv6Type 135.
 func NDSll(m MAC) Term { return mac(FieldNDSll, m) }
 
