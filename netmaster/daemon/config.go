@@ -45,7 +45,8 @@ type Config struct {
 // Certificates are files in PEM form.
 type Certificates struct{ Cert, Key, CA string }
 
-// LogConfig says what is logged where. Syslog is a URL such as udp://127.0.0.1:514, empty for the standard error.
+// LogConfig says what is logged where. Syslog is a URL such as udp://127.0.0.1:514, empty for none; the standard
+// error is always logged to.
 type LogConfig struct {
 	Level  string
 	JSON   bool
@@ -190,11 +191,8 @@ func (c *Config) checkLog() error {
 	if c.Log.Syslog == "" {
 		return nil
 	}
-	u, err := url.Parse(c.Log.Syslog)
-	if err != nil || !slices.Contains([]string{"udp", "tcp", "unix"}, u.Scheme) || u.Host == "" && u.Path == "" {
-		return badConfig("--syslog-url is %q; it must be a URL such as udp://127.0.0.1:514 or unix:///dev/log", c.Log.Syslog)
-	}
-	return nil
+	_, _, err := splitSyslogURL(c.Log.Syslog)
+	return err
 }
 
 // ownAddress is the IPv4 address by which others most likely reach this machine: that of the host name if it is local

@@ -101,7 +101,9 @@ func TestBadConfigurationSaysWhatToDo(t *testing.T) {
 		{"--host-dead-after -1h", "must not be negative"},
 		{"--address-rest soon", "invalid value"},
 		{"--log-level loud", "panic, fatal, error, warn, info, debug"},
+		{"--log-format xml", "one of text, json"},
 		{"--use-syslog --syslog-url 127.0.0.1", "must be a URL such as"},
+		{"--syslog --syslog-url udp://127.0.0.1", "must be a URL such as"},
 		{"--unheard-of", "not defined: -unheard-of"},
 		{"stray", `unexpected argument "stray"`},
 	}

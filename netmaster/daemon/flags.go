@@ -158,9 +158,10 @@ func flags() []cli.Flag {
 		span(catTimes, "address-rest", "ADDRESS_REST", objects.DefaultAddressRest, "a freed address is not given to anybody else for so long while others are free; 0: at once"),
 
 		text(catLog, "log-level", "LOG_LEVEL", "INFO", "panic, fatal, error, warn, info or debug"),
-		toggle(catLog, "use-json-log,json-log", "USE_JSON_LOG", "log lines are JSON objects"),
-		toggle(catLog, "use-syslog,syslog", "USE_SYSLOG", "log to syslog instead of the standard error"),
-		text(catLog, "syslog-url", "SYSLOG_URL", "udp://127.0.0.1:514", "URL of syslog"),
+		text(catLog, "log-format", "LOG_FORMAT", "text", "text, or json: each line is an object"),
+		toggle(catLog, "use-json-log,json-log", "USE_JSON_LOG", "the same as --log-format json"),
+		toggle(catLog, "use-syslog,syslog", "USE_SYSLOG", "log to syslog too"),
+		text(catLog, "syslog-url", "SYSLOG_URL", "udp://127.0.0.1:514", "URL of syslog: udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH"),
 
 		text(catOld, "netmode,network-mode", "NET_MODE", "", "every cluster has both vlan and vxlan networks"),
 		text(catOld, "name,plugin-name", "PLUGIN_NAME", "", "the agents name their docker plugins themselves"),
@@ -199,6 +200,10 @@ func configOf(c *cli.Context) (Config, []string, error) {
 	if strings.EqualFold(c.String("mode"), "swarm-mode") {
 		warnings = append(warnings, "--mode swarm-mode is taken like docker: swarm mode of the engine is not supported")
 	}
+	format := given(c, "log-format", "text")
+	if format != "text" && format != "json" {
+		return Config{}, nil, badConfig("--log-format is %q; it must be one of text, json", format)
+	}
 	cfg := Config{
 		Mode: c.String("mode"), ForwardMode: given(c, "fwdmode", state.ForwardBridge), Infra: given(c, "infra", "default"),
 		External: given(c, "external-address", "0.0.0.0:9999"), Internal: c.String("internal-address"),
@@ -207,7 +212,7 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		TLS:           Certificates{Cert: c.String("tls-cert"), Key: c.String("tls-key"), CA: c.String("tls-ca")},
 		StoreTLS:      Certificates{Cert: c.String("store-cert"), Key: c.String("store-key"), CA: c.String("store-ca")},
 		HostDeadAfter: c.Duration("host-dead-after"), AddressRest: c.Duration("address-rest"),
-		Log:   LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log")},
+		Log:   LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log") || format == "json"},
 		Pprof: c.Bool("pprof"),
 	}
 	if c.Bool("use-syslog") {

@@ -109,6 +109,13 @@ func (conf *config) readLog(c *cli.Context) (err error) {
 	if conf.level, err = logrus.ParseLevel(level); err != nil {
 		return fmt.Errorf("--%s %q: give DEBUG, INFO, WARN or ERROR", flagLogLevel, c.String(flagLogLevel))
 	}
+	switch format := c.String(flagLogFormat); format {
+	case "json":
+		conf.jsonLog = true
+	case "text", "":
+	default:
+		return fmt.Errorf("--%s %q: give text or json", flagLogFormat, format)
+	}
 	if c.Bool(flagSyslog) {
 		conf.syslogURL = c.String(flagSyslogURL)
 		if _, _, err := splitSyslogURL(conf.syslogURL); err != nil {

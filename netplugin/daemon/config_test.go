@@ -106,6 +106,7 @@ func TestWrongFlags(t *testing.T) {
 		{[]string{"--host", "a/b"}, "letters, digits"},
 		{[]string{"--inspect-address", "9090"}, "HOST:PORT"},
 		{[]string{"--log-level", "loud"}, "DEBUG, INFO, WARN or ERROR"},
+		{[]string{"--log-format", "xml"}, "text or json"},
 		{[]string{"--use-syslog", "--syslog-url", "http://x"}, "udp://HOST:PORT"},
 		{[]string{"--tls-cert", cert}, "belong together"},
 		{[]string{"--tls-cert", cert, "--tls-key", cert, "--tls-ca", cert}, "--tls-key"},

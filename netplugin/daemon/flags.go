@@ -36,6 +36,7 @@ const (
 	flagDockerHost = "docker-host"
 	flagDockerDir  = "docker-plugin-dir"
 	flagLogLevel   = "log-level"
+	flagLogFormat  = "log-format"
 	flagJSONLog    = "use-json-log"
 	flagSyslog     = "use-syslog"
 	flagSyslogURL  = "syslog-url"
@@ -78,9 +79,10 @@ func flags() []cli.Flag {
 		text(groupDocker, flagDockerDir, "DOCKER_PLUGIN_DIR", "/run/docker/plugins", "`DIRECTORY` the engine looks for plugin sockets in"),
 
 		text(groupLog, flagLogLevel, "LOG_LEVEL", "INFO", "`LEVEL`: DEBUG, INFO, WARN or ERROR"),
-		toggle(groupLog, flagJSONLog, "USE_JSON_LOG", "log as JSON", "json-log"),
+		text(groupLog, flagLogFormat, "LOG_FORMAT", "text", "`FORMAT`: text, or json with an object on each line"),
+		toggle(groupLog, flagJSONLog, "USE_JSON_LOG", "the same as --log-format json", "json-log"),
 		toggle(groupLog, flagSyslog, "USE_SYSLOG", "log to syslog too", "syslog"),
-		text(groupLog, flagSyslogURL, "SYSLOG_URL", "udp://127.0.0.1:514", "`URL` of the syslog daemon"),
+		text(groupLog, flagSyslogURL, "SYSLOG_URL", "udp://127.0.0.1:514", "`URL` of the syslog daemon: udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH"),
 
 		&cli.BoolFlag{Name: flagVersion, Usage: "print the version and end"},
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/syslog"
 	"net/url"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	logsyslog "github.com/sirupsen/logrus/hooks/syslog"
@@ -16,20 +17,21 @@ func newLog(conf *config, out io.Writer) (*logrus.Entry, error) {
 	log.SetOutput(out)
 	log.SetLevel(conf.level)
 	if conf.jsonLog {
-		log.SetFormatter(&logrus.JSONFormatter{})
+		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
 	} else {
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+		log.SetFormatter(&logrus.TextFormatter{TimestampFormat: time.RFC3339Nano, FullTimestamp: true})
 	}
 	if conf.syslogURL != "" {
 		network, address, err := splitSyslogURL(conf.syslogURL)
 		if err != nil {
 			return nil, &configError{err}
 		}
-		hook, err := logsyslog.NewSyslogHook(network, address, syslog.LOG_INFO, "netplugin")
-		if err != nil {
-			return nil, fmt.Errorf("connecting to syslog at %s: %w", conf.syslogURL, err)
+		hook, err := logsyslog.NewSyslogHook(network, address, syslog.LOG_INFO|syslog.LOG_DAEMON, "netplugin")
+		if err != nil { // no reason to leave the host without an agent
+			log.WithError(err).Errorf("syslog at %s does not answer: logging to the standard error only, until the next start", conf.syslogURL)
+		} else {
+			log.AddHook(hook)
 		}
-		log.AddHook(hook)
 	}
 	return logrus.NewEntry(log).WithField("host", conf.host), nil
 }
