@@ -62,6 +62,13 @@ func Encode(r Record) ([]byte, error) {
 
 // Decode reads a stored record into r, a pointer to its type, and remembers members it does not know.
 func Decode(data []byte, r Record) error {
+	// Nearly always there are none, and one reading does.
+	known := json.NewDecoder(bytes.NewReader(data))
+	known.DisallowUnknownFields()
+	if err := known.Decode(r); err == nil && onlySpace(data[known.InputOffset():]) {
+		r.extra().unknown = nil
+		return nil
+	}
 	if err := json.Unmarshal(data, r); err != nil {
 		return fmt.Errorf("decoding %T: %w", r, err)
 	}
@@ -78,6 +85,8 @@ func Decode(data []byte, r Record) error {
 	r.extra().unknown = all
 	return nil
 }
+
+func onlySpace(data []byte) bool { return len(bytes.TrimSpace(data)) == 0 }
 
 var fieldsOf sync.Map // reflect.Type -> []string
 

@@ -109,6 +109,7 @@ const (
 // Server serves the agents while this netmaster leads. All methods may be called at once.
 type Server struct {
 	config Config
+	turns  chan struct{} // holds one for each session that has its turn
 	sent   struct{ messages, bytes atomic.Uint64 } // see Traffic
 
 	mu       sync.RWMutex
@@ -132,7 +133,7 @@ func NewServer(config Config) *Server {
 	}
 	return &Server{
 		config: config, index: index.New(), sessions: map[string]*session{}, hosts: map[string]*hostMemory{},
-		progress: make(chan struct{}),
+		progress: make(chan struct{}), turns: make(chan struct{}, turns),
 	}
 }
 
@@ -262,6 +263,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			return fmt.Errorf("accepting agents: %w", err)
 		}
 		// Out of descriptors and the like pass; the listener stays.
+		if pause == 0 {
+			s.config.Log.WithError(err).Warn("agents cannot connect; if the limit of open files is reached, raise it (ulimit -n, LimitNOFILE=)")
+		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		select {
 		case <-time.After(pause):

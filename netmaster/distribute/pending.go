@@ -29,11 +29,11 @@ type pending struct {
 	flush int64
 }
 
-// snapshot is one on its way: buckets[next:] and rest are not sent yet.
+// snapshot is one on its way: rest is not sent yet. What is in rest and changes meanwhile is dirty, and sent afterwards.
 type snapshot struct {
 	position protocol.Position
 	buckets  []int
-	next     int
+	begun    bool // rest is set
 	rest     []*index.Entry
 }
 
@@ -82,6 +82,11 @@ func (p *pending) settled() bool {
 	return p.attached && p.snapshot == nil && !p.anyAgain && len(p.dirty) == 0
 }
 
+// large tells whether the next messages are a snapshot that has records.
+func (p *pending) large() bool {
+	return p.anyAgain || p.snapshot != nil && len(p.snapshot.buckets) > 0
+}
+
 // next puts the next message into the buffer and tells whether there is one.
 func (p *pending) next(x *index.Index, host string, out *bytes.Buffer) bool {
 	if !p.owes(x.Position().Revision) {
@@ -120,20 +125,16 @@ func (p *pending) startAgain(position protocol.Position) {
 
 func (p *pending) nextChunk(x *index.Index, host string, out *bytes.Buffer) {
 	s := p.snapshot
-	message := open(out, protocol.MethodSnapshot)
-	for {
-		for len(s.rest) > 0 && message.room(len(s.rest[0].Encoded), chunkBytes) {
-			message.add(s.rest[0].Encoded)
-			s.rest = s.rest[1:]
-		}
-		if len(s.rest) > 0 || s.next == len(s.buckets) {
-			break
-		}
-		s.rest = s.rest[:0]
-		x.EachOf(host, s.buckets[s.next], func(entry *index.Entry) { s.rest = append(s.rest, entry) })
-		s.next++
+	if !s.begun && len(s.buckets) > 0 {
+		s.rest = x.In(host, s.buckets)
 	}
-	last := len(s.rest) == 0 && s.next == len(s.buckets)
+	s.begun = true
+	message := open(out, protocol.MethodSnapshot)
+	for len(s.rest) > 0 && message.room(len(s.rest[0].Encoded), chunkBytes) {
+		message.add(s.rest[0].Encoded)
+		s.rest = s.rest[1:]
+	}
+	last := len(s.rest) == 0
 	out.WriteString(`],"buckets":[`)
 	for i, bucket := range s.buckets {
 		if i > 0 {

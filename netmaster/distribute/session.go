@@ -99,7 +99,17 @@ func (s *session) registered() bool {
 
 // write sends what is pending until the session ends.
 func (s *session) write() {
+	turn := turn{server: s.server}
+	defer turn.end()
 	for {
+		s.server.mu.RLock()
+		large := s.pending.large()
+		s.server.mu.RUnlock()
+		if !large {
+			turn.end()
+		} else if !turn.begin(s.ctx) {
+			return
+		}
 		buffer := buffers.Get().(*bytes.Buffer)
 		buffer.Reset()
 		s.server.mu.RLock()

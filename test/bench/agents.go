@@ -75,16 +75,16 @@ func (f *fleet) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	return &countedConn{conn, &f.received}, nil
+	return &countedConn{conn.(*net.TCPConn), &f.received}, nil
 }
 
 type countedConn struct {
-	net.Conn
+	*net.TCPConn
 	received *atomic.Int64
 }
 
 func (c *countedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.TCPConn.Read(p)
 	c.received.Add(int64(n))
 	return n, err //nolint:wrapcheck // io.EOF must stay itself
 }

@@ -36,6 +36,7 @@ func scaleRows(name string, e *experiment) []row {
 	return []row{
 		of("memory of netmaster for an endpoint", "bytes", "memory", atMost(4096)),
 		of("cold start", "s", "cold", atMost(6)),
+		of("cold start, processor time of netmaster", "s", "cold cpu", nil),
 		of("memory of netmaster", "MB", "memory whole", nil),
 		of("memory of netmaster, highest", "MB", "peak", nil),
 		of("first start of all agents", "s", "first", nil),

@@ -33,7 +33,7 @@ const clusterTime = 5 * time.Minute
 // scale measures a population of P8 on a netmaster process with its own embedded store and simulated agents in this
 // process, each with a connection of its own.
 //
-// Figures: "memory" (bytes an endpoint), "memory whole", "peak", "first" and "cold" (seconds), "ack" (ms), "concerned"
+// Figures: "memory" (bytes an endpoint), "memory whole", "peak", "first", "cold" and "cold cpu" (seconds), "ack" (ms), "concerned"
 // (hosts) and "bytes" (to all agents, for one change).
 func scale(p population) *experiment {
 	return &experiment{run: func(ctx context.Context, b *bench) (figures, error) {
@@ -138,8 +138,13 @@ func populated(ctx context.Context, b *bench, p population, dir string, bare flo
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "  %s: cold start %.2fs\n", p.name, took.Seconds())
+		cpu, err := cpuTime(m.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "  %s: cold start %.2fs, %.2fs of a processor\n", p.name, took.Seconds(), cpu.Seconds())
 		out.absolute("cold", took.Seconds())
+		out.absolute("cold cpu", cpu.Seconds())
 	}
 	peak, err := procValue(m.cmd.Process.Pid, "status", "VmHWM")
 	if err != nil {

@@ -1,43 +1,25 @@
 package index
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
-// bag is a set of entries, found by bucket.
-type bag map[uint8][]*Entry
+// bag is a set of entries: a list that is quick to walk, sorted by bucket so that an entry is found.
+type bag []*Entry
 
 func (b *bag) add(entry *Entry) {
-	if *b == nil {
-		*b = bag{}
-	}
-	(*b)[entry.bucket] = append((*b)[entry.bucket], entry)
+	*b = slices.Insert(*b, b.from(int(entry.bucket)+1), entry)
 }
 
 func (b *bag) remove(entry *Entry) {
-	list := (*b)[entry.bucket]
-	i := slices.Index(list, entry)
-	if i < 0 {
-		return
-	}
-	last := len(list) - 1
-	list[i] = list[last]
-	list[last] = nil
-	if last == 0 {
-		delete(*b, entry.bucket)
-		return
-	}
-	(*b)[entry.bucket] = list[:last]
-}
-
-func (b bag) eachOf(bucket uint8, f func(*Entry)) {
-	for _, entry := range b[bucket] {
-		f(entry)
+	first := b.from(int(entry.bucket))
+	if i := slices.Index((*b)[first:], entry); i >= 0 {
+		*b = slices.Delete(*b, first+i, first+i+1)
 	}
 }
 
-func (b bag) each(f func(*Entry)) {
-	for _, list := range b {
-		for _, entry := range list {
-			f(entry)
-		}
-	}
+// from is the place of the first entry of a bucket, or of those after it.
+func (b bag) from(bucket int) int {
+	return sort.Search(len(b), func(i int) bool { return int(b[i].bucket) >= bucket })
 }

@@ -58,46 +58,55 @@ func (x *Index) share(h *host, name, other string) bool {
 	return false
 }
 
-// EachOf calls f once with each record of a bucket that the host needs, in no order.
-func (x *Index) EachOf(name string, bucket int, f func(*Entry)) {
-	n := uint8(bucket) //nolint:gosec // below Buckets, 256
-	x.everyone.eachOf(n, f)
+// In gives the records of some buckets that the host needs, each once, in no order.
+func (x *Index) In(name string, buckets []int) []*Entry {
+	var wanted [protocol.Buckets]bool
+	for _, bucket := range buckets {
+		wanted[bucket] = true
+	}
+	var out []*Entry
+	x.Each(name, func(entry *Entry) {
+		if wanted[entry.bucket] {
+			out = append(out, entry)
+		}
+	})
+	return out
+}
+
+// Each calls f once with each record that the host needs, in no order.
+func (x *Index) Each(name string, f func(*Entry)) {
+	for _, entry := range x.everyone {
+		f(entry)
+	}
 	h := x.hosts[name]
 	if h == nil {
 		return
 	}
 	for _, scopes := range []map[Scope]*scope{h.scopes, h.interests} {
 		for _, s := range scopes {
-			s.eachOf(n, func(entry *Entry) {
-				if !h.hasAnyway(entry) && h.through(entry) == s {
+			for _, entry := range s.bag {
+				if !h.hasAnyway(entry) && (len(entry.scopes) == 1 || h.through(entry) == s) {
 					f(entry)
 				}
-			})
+			}
 		}
 	}
 	if h.catalog {
-		x.catalog.eachOf(n, func(entry *Entry) {
+		for _, entry := range x.catalog {
 			if !entry.everyone {
 				f(entry)
 			}
-		})
+		}
 	}
-	x.peers.eachOf(n, func(entry *Entry) {
+	for _, entry := range x.peers {
 		if !h.hasAnyway(entry) && h.through(entry) == nil && x.share(h, name, entry.host) {
 			f(entry)
 		}
-	})
+	}
 }
 
 // hasAnyway tells whether the host needs a record whatever scopes it is in.
 func (h *host) hasAnyway(entry *Entry) bool { return entry.everyone || entry.catalog && h.catalog }
-
-// Each calls f once with each record that the host needs, in no order.
-func (x *Index) Each(name string, f func(*Entry)) {
-	for bucket := range protocol.Buckets {
-		x.EachOf(name, bucket, f)
-	}
-}
 
 // Digests sums up what the host needs.
 func (x *Index) Digests(name string) protocol.Digests {

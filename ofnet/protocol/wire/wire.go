@@ -8,6 +8,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,11 +45,13 @@ type Stream struct {
 	writing sync.Mutex
 }
 
-// largestKept is how much memory for lines a stream keeps between messages.
-const largestKept = 512 << 10
+// largestKept is how much memory for lines a stream keeps between messages: enough for all but registrations and
+// snapshots, which are rare, while there may be thousands of streams.
+const largestKept = 8 << 10
 
 // NewStream makes a stream that owns the connection.
 func NewStream(conn net.Conn, options Options) *Stream {
+	limitBuffers(conn)
 	if options.Silence == 0 {
 		options.Silence = protocol.PingTimeout
 	}
@@ -59,6 +62,24 @@ func NewStream(conn net.Conn, options Options) *Stream {
 	s.heard.Store(time.Now().UnixNano())
 	s.reader = bufio.NewReaderSize(reader{s}, 16<<10)
 	return s
+}
+
+// socketBuffer is what the kernel keeps of a connection in each direction. By default it takes megabytes, behind which
+// an answer to a ping waits too long, and which a netmaster has for each of its agents.
+const socketBuffer = 256 << 10
+
+// limitBuffers does what can be done: a connection without such buffers, of a test, has none to limit.
+func limitBuffers(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if plain, ok := conn.(interface {
+		SetReadBuffer(bytes int) error
+		SetWriteBuffer(bytes int) error
+	}); ok {
+		_ = plain.SetReadBuffer(socketBuffer)
+		_ = plain.SetWriteBuffer(socketBuffer)
+	}
 }
 
 // reader is the connection with the deadline of silence on each read.
@@ -82,6 +103,9 @@ func (s *Stream) LastHeard() time.Time { return time.Unix(0, s.heard.Load()) }
 func (s *Stream) ReadObject(v any) error {
 	for {
 		line, err := s.readLine()
+		if cap(s.line) > largestKept {
+			s.line = nil // before the next, which may be long in coming, is waited for
+		}
 		if err != nil {
 			return err
 		}
@@ -121,9 +145,6 @@ func (s *Stream) notification(line []byte) (bool, error) {
 // readLine reads one non-empty line without its end.
 func (s *Stream) readLine() ([]byte, error) {
 	for {
-		if cap(s.line) > largestKept {
-			s.line = nil
-		}
 		s.line = s.line[:0]
 		for {
 			part, err := s.reader.ReadSlice('\n')
