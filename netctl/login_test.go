@@ -74,7 +74,7 @@ func proxy(t *testing.T, netmaster string, change func(*tls.Config)) *httptest.S
 		}
 	})
 	server := httptest.NewUnstartedServer(mux)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) //nolint:forbidigo // net/http takes no other
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	if change != nil {
 		change(server.TLS)

@@ -111,6 +111,7 @@ type Host struct {
 	MTU       int        `json:"mtu"` // of the underlay
 	Datapath  string     `json:"datapath,omitempty"`
 	Version   string     `json:"version,omitempty"`
+	REST      string     `json:"rest,omitempty"` // URL of the agent's REST server, as it said
 	// Registered is when the record last changed by a registration; registering again as before does not write it.
 	Registered time.Time `json:"registered"`
 	// MTUSince is since when the host counts with this MTU: interfaces that are older may be made for a larger one.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 
@@ -29,6 +30,8 @@ type collection struct {
 	put        func(ctx context.Context, key string, body []byte) error
 	remove     func(ctx context.Context, key string) (int64, error) // nil: never
 	warn       func(*ledger.Model, string) []string                 // of the object as it is now; nil: of nothing
+	// complete, if not nil, adds to an inspection what the model does not know, while no view is open.
+	complete func(r *http.Request, inspected any) any
 }
 
 // object is a pointer to an intent record.
@@ -140,7 +143,19 @@ func (s *server) view(r *http.Request, read func(*ledger.Model)) error {
 	}
 }
 
-func (s *server) inspect(c collection) answer { return s.found(c.kind, c.inspect) }
+func (s *server) inspect(c collection) answer {
+	found := s.found(c.kind, c.inspect)
+	if c.complete == nil {
+		return found
+	}
+	return func(r *http.Request) (any, error) {
+		out, err := found(r)
+		if err != nil {
+			return nil, err
+		}
+		return c.complete(r, out), nil
+	}
+}
 
 // found answers what find gives for the key in the URL.
 func (s *server) found(kind string, find func(*ledger.Model, string) any) answer {
@@ -213,6 +228,9 @@ func readBody(r *http.Request) ([]byte, error) {
 
 // decodeBody reads one JSON object. Members that are not known, among them key, links and link-sets, are ignored.
 func decodeBody(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return badRequest("the body is not UTF-8 text, as JSON must be")
+	}
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
 		return badRequest("the body must be a JSON object")
 	}

@@ -78,6 +78,7 @@ func (s *server) services() collection {
 func (s *server) bgps() collection {
 	c := collectionOf(kind[state.Bgp]{"Bgps", "Bgp", s.Changes.More.Bgps, (*ledger.Model).Bgp, bgp, inspectBgp})
 	c.warn = warnAlways(warnBgp)
+	c.complete = s.askAgent
 	return c
 }
 

@@ -19,9 +19,9 @@ import (
 type ofnetState struct {
 	MyAddr     string                   `json:"MyAddr"`
 	MyPort     int                      `json:"MyPort"`
-	AgentDb    map[string]ofnetAgent    `json:"AgentDb"`
-	EndpointDb map[string]ofnetEndpoint `json:"EndpointDb"`
-	PolicyDb   map[string]ofnetRule     `json:"PolicyDb"`
+	AgentDB    map[string]ofnetAgent    `json:"AgentDb"`
+	EndpointDB map[string]ofnetEndpoint `json:"EndpointDb"`
+	PolicyDB   map[string]ofnetRule     `json:"PolicyDb"`
 	AgentStats map[string]ofnetStats    `json:"AgentStats"`
 	Leader     string                   `json:"leader"`
 	IsLeader   bool                     `json:"isLeader"`
@@ -83,7 +83,7 @@ type ofnetOrphan struct {
 // store, so that it is answered also when that is away.
 func (s *server) debugAgents(*http.Request) (any, error) {
 	out := ofnetState{
-		AgentDb: map[string]ofnetAgent{}, EndpointDb: map[string]ofnetEndpoint{}, PolicyDb: map[string]ofnetRule{},
+		AgentDB: map[string]ofnetAgent{}, EndpointDB: map[string]ofnetEndpoint{}, PolicyDB: map[string]ofnetRule{},
 		AgentStats: map[string]ofnetStats{}, Agents: s.Agents.Hosts(),
 	}
 	out.MyAddr, out.MyPort = splitAddress(s.Cluster.LocalAddress())
@@ -91,7 +91,7 @@ func (s *server) debugAgents(*http.Request) (any, error) {
 	for _, agent := range out.Agents {
 		if agent.Connected {
 			host, port := splitAddress(agent.Address)
-			out.AgentDb[agent.Address] = ofnetAgent{host, port, agent.Host}
+			out.AgentDB[agent.Address] = ofnetAgent{host, port, agent.Host}
 		}
 		out.AgentStats[agent.Host] = ofnetStats{agent.Desired, agent.Acknowledged, len(agent.NotRealised)}
 	}
@@ -105,13 +105,13 @@ func (s *server) debugAgents(*http.Request) (any, error) {
 func (out *ofnetState) show(m *ledger.Model) {
 	for _, t := range m.Tenants() {
 		for _, e := range m.EndpointsOf(ledger.EndpointsOfTenant(t.TenantName)) {
-			out.EndpointDb[e.EndpointID.String()] = ofnetEndpointOf(m, e)
+			out.EndpointDB[e.EndpointID.String()] = ofnetEndpointOf(m, e)
 		}
 		for _, p := range m.Policies(t.TenantName) {
 			for _, g := range m.GroupsIn(ledger.GroupsWithPolicy(p.Key())) {
 				for _, r := range m.RulesIn(ledger.RulesOfPolicy(p.Key())) {
 					for _, one := range directions(m, g, p, r) {
-						out.PolicyDb[one.RuleID] = one
+						out.PolicyDB[one.RuleID] = one
 					}
 				}
 			}

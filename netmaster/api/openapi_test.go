@@ -145,9 +145,8 @@ func (c *contract) check(request *http.Request, sent string, response *http.Resp
 }
 
 // ask sends a request, with and without asking for JSON errors, and checks the answers.
-func (c *contract) ask(r *rig, method, path, body string, want int) string {
+func (c *contract) ask(r *rig, method, path, body string, want int) {
 	c.t.Helper()
-	got := ""
 	for _, accept := range []string{"", "application/json"} {
 		request, err := http.NewRequestWithContext(c.t.Context(), method, r.url+path, bytes.NewReader([]byte(body)))
 		if err != nil {
@@ -175,10 +174,8 @@ func (c *contract) ask(r *rig, method, path, body string, want int) string {
 		if response.StatusCode != want {
 			c.t.Errorf("%s %s: %d %s, want %d", method, path, response.StatusCode, data, want)
 		}
-		got = string(data)
-		c.check(request, body, response, got)
+		c.check(request, body, response, string(data))
 	}
-	return got
 }
 
 // sample is an object of each collection, in an order in which they can be made.

@@ -115,11 +115,9 @@ func bgp(m *ledger.Model, b *state.Bgp) any {
 	return client.Bgp{ModelKey: b.Key(), ResourceVersion: versionOf(m, b), Bgp: *b}
 }
 
-// inspectBgp says that nothing runs: no host speaks BGP yet.
+// inspectBgp leaves the figures to askAgent.
 func inspectBgp(m *ledger.Model, b *state.Bgp) any {
-	return client.Inspection[any, client.BgpOper]{
-		Config: bgp(m, b), Oper: client.BgpOper{AdminStatus: "down", NeighborStatus: "idle"},
-	}
+	return client.Inspection[any, client.BgpOper]{Config: bgp(m, b)}
 }
 
 func aciGw(m *ledger.Model, a *state.AciGw) any {

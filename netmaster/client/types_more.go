@@ -92,12 +92,14 @@ type Bgp struct {
 	state.Bgp
 }
 
-// BgpOper is how the speaker stands.
+// BgpOper is how the speaker stands, as the host's agent says. The states are "unknown" if it cannot be asked.
 type BgpOper struct {
 	AdminStatus    string   `json:"adminStatus,omitempty"`
 	NeighborStatus string   `json:"neighborStatus,omitempty"`
 	NumRoutes      int      `json:"numRoutes,omitempty"`
 	Routes         []string `json:"routes,omitempty"`
+	// Problem says why the host's agent could not be asked, or that it runs no speaker.
+	Problem string `json:"problem,omitempty"`
 }
 
 // AciGw is the one object of settings for ACI. It has no links.

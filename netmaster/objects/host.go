@@ -119,6 +119,7 @@ func (tx *txn) register(request *protocol.RegisterRequest) error {
 	}
 	next.Name, next.VTEP, next.VTEP6, next.VXLANPort = request.Host, request.VTEP, request.VTEP6, request.VXLANPort
 	next.Uplinks, next.MTU, next.Datapath = request.Uplinks, request.MTU, request.Datapath
+	next.REST = request.REST
 	next.Version, next.Dead, next.SilentSince = request.Build, false, time.Time{}
 	if old != nil {
 		if same, err := sameFields(old, &next); same || err != nil {

@@ -39,6 +39,8 @@ type Config struct {
 	VXLANPort    int
 	Uplinks      []string
 	DatapathType string
+	// REST is the URL of this host's REST server, with the address it listens on; empty if it has none.
+	REST string
 	// MTU answers that of the underlay, in bytes. It is asked at each registration, since it may change.
 	MTU func() int
 	// Catalog: every network and group of the cluster is wanted, not only those with endpoints here (docker).

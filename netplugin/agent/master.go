@@ -28,6 +28,7 @@ func (s side) Describe(ctx context.Context) (protocol.RegisterRequest, error) {
 		Host: a.config.Host, Build: a.config.Build, Datapath: a.config.DatapathType,
 		VTEP: a.config.VTEP, VTEP6: a.config.VTEP6, VXLANPort: a.config.VXLANPort,
 		Uplinks: a.config.Uplinks, MTU: a.config.MTU(), Catalog: a.config.Catalog,
+		REST:        a.config.REST,
 		Attachments: make([]protocol.Attachment, 0, len(attached)),
 		Removed:     removed,
 	}

@@ -128,7 +128,7 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 		Host: conf.host, VTEP: conf.vtep, VTEP6: conf.vtep6, VXLANPort: conf.vxlanPort, Uplinks: conf.uplinks,
 		MTU: conf.mtu, DatapathType: conf.datapathType, Catalog: conf.mode == modeDocker, Build: version.Get().Version,
 		Masters: conf.masters, ControlIP: conf.controlIP, TLS: conf.tls, Datapath: measured.Datapath(dp), Log: log,
-		Observe: measured.Call,
+		Observe: measured.Call, REST: restURL(conf.inspectAddress, conf.tls != nil),
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/contiv/contiv/mgmtfn"
 	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
+	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // inspector is what the REST server needs of the agent.
@@ -44,6 +45,10 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 			answer.Docker = &seen
 		}
 		writeJSON(w, http.StatusOK, answer)
+	})
+	// A BGP speaker comes later; netmaster and clients of the original expect its form.
+	mux.HandleFunc("GET "+protocol.PathInspectBgp, func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, protocol.BgpInspection{Peers: []protocol.BgpPeer{}, Dsts: []string{}})
 	})
 	// Services come later; clients of the original expect an object.
 	mux.HandleFunc("GET /svcstats", func(w http.ResponseWriter, _ *http.Request) {
@@ -148,6 +153,17 @@ func serveREST(ctx context.Context, listener net.Listener, handler http.Handler)
 	}
 	<-stopped
 	return nil
+}
+
+// restURL is what netmaster is told of the inspect address, empty for none.
+func restURL(address string, secure bool) string {
+	switch {
+	case address == "":
+		return ""
+	case secure:
+		return "https://" + address
+	}
+	return "http://" + address
 }
 
 // exposed tells whether an address can be reached from outside this host.

@@ -61,6 +61,7 @@ func TestREST(t *testing.T) {
 	}{
 		{"GET", "/inspect/driver", 200, `"host": "host1"`},
 		{"GET", "/svcstats", 200, "{}"},
+		{"GET", "/inspect/bgp", 200, "{\n  \"Peers\": [],\n  \"Dsts\": []\n}"},
 		{"GET", "/version", 200, `"GitCommit"`},
 		{"GET", "/healthz", 200, "ok\n"},
 		{"GET", "/readyz", 503, "not ready: netmaster cannot be reached\n"},

@@ -104,6 +104,9 @@ type RegisterRequest struct {
 	Uplinks   []string   `json:"uplinks,omitempty"`
 	MTU       int        `json:"mtu"` // of the underlay
 	Datapath  string     `json:"datapath"`
+	// REST is where the agent's REST server answers, as a URL: "http://127.0.0.1:9090". Without a host, or with an
+	// unspecified address, it is at every address of the host; empty: nowhere.
+	REST string `json:"rest,omitempty"`
 	// Catalog asks for every network and group record, not only those with endpoints on this host (docker mode).
 	Catalog bool `json:"catalog,omitempty"`
 	// Attachments is everything plugged in on the host now.
