@@ -14,7 +14,7 @@ import (
 // realised and the other is not, so that no flow belongs to two records.
 type claim struct {
 	kind  claimKind
-	scope string // network of an address
+	scope string // of an address: the tenant of an IP address, since its networks do not overlap; the network of a MAC address
 	addr  netip.Addr
 	mac   openflow.MAC
 	num   uint32
@@ -80,7 +80,7 @@ func endpointClaims(e *protocol.Endpoint, port uint32) []claim {
 	var out []claim
 	for _, a := range []netip.Addr{e.IPv4, e.IPv6} {
 		if a.IsValid() {
-			out = append(out, claim{kind: claimIP, scope: e.NetworkKey(), addr: a})
+			out = append(out, claim{kind: claimIP, scope: e.Tenant, addr: a})
 		}
 	}
 	if mac, err := openflow.ParseMAC(e.MAC); err == nil {

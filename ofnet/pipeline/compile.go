@@ -62,7 +62,11 @@ func (v *view) networkUnit(key string, f *flood) *unit {
 	if why != "" {
 		return &unit{why: why}
 	}
-	return &unit{flows: v.networkFlows(n), groups: v.floodGroups(n, f)}
+	u := &unit{flows: v.networkFlows(n)}
+	if !v.routed() {
+		u.groups = v.floodGroups(n, f)
+	}
+	return u
 }
 
 // endpointUnit is what an endpoint contributes.

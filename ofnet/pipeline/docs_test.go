@@ -90,7 +90,7 @@ const docsIntro = `# The OpenFlow pipeline
 
 <!-- Written by "go test ./ofnet/pipeline -update" from the declarations and flows of that package; a test checks that it is current. -->
 
-What is built: VXLAN, forward mode bridge. A packet goes from table to table; registers carry what is known about it. The
+What is built: VXLAN, in forward modes bridge and routing. A packet goes from table to table; registers carry what is known about it. The
 reserved tables have their final numbers and pass packets on, or nothing leads to them yet.
 `
 
@@ -113,12 +113,12 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 |---|---|---|
 | proxy | base + 3K + 7L + 4R + 12 L6 + 4 R6 | 2K |
 | flood | base + 3K + 5L + 4R + 11 L6 + 3 R6 | 2K |
+| (forward mode routing) | base + 5K + 6L + 3R + 12 L6 + 3 R6 | 0 |
 
 The base is below 70. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 
 ## What is not realised
 
-The host reports these and installs nothing for them: encapsulation vlan and forward mode routing (not available yet); an
-endpoint whose network, host, tunnel address or local port is not known; an unusable MAC or IP address; of two records that
+The host reports these and installs nothing for them: encapsulation vlan (not available yet); an endpoint whose network, host, tunnel address or local port is not known; an unusable MAC or IP address; of two records that
 claim the same address, port, network id or VNI, the second by key.
 `

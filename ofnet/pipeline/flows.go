@@ -51,8 +51,12 @@ func (v *view) base() *unit {
 		u.add(cookie(categoryBase, 0), table, priority, match, actions, next)
 	}
 	for _, t := range Tables() {
-		if t.Miss != 0 {
-			add(t.ID, 0, of.Match{}, nothing, t.Miss)
+		next := t.Miss
+		if v.routed() && t.MissRouting != 0 {
+			next = t.MissRouting
+		}
+		if next != 0 {
+			add(t.ID, 0, of.Match{}, nothing, next)
 		}
 	}
 	add(tableInput, 200, of.NewMatch(of.EthSrcMasked(of.MAC{1}, of.MAC{1})), nothing, 0)
@@ -68,11 +72,19 @@ func (v *view) base() *unit {
 	for _, kind := range []uint8{neighbourSolicitation, neighbourAdvert} {
 		u.drop(dropSpoof, tableSpoof, 105, icmp6(kind, fromLocal))
 	}
-	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, tableMACDest)
-	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, tableMACDest)
+	multicast := uint8(tableMACDest)
+	if v.routed() {
+		multicast = 0
+	}
+	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, multicast)
+	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, multicast)
 	add(tableARPND, 10, of.NewMatch(isIP4), nothing, tablePunt)
 	add(tableARPND, 10, of.NewMatch(isIP6), nothing, tablePunt)
-	if u.why == "" {
+	switch {
+	case v.routed():
+		add(tableARPND, 94, icmp6(neighbourSolicitation), nothing, 0)
+		add(tableARPND, 94, icmp6(neighbourAdvert), nothing, 0)
+	case u.why == "":
 		v.baseARP(add)
 	}
 	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
@@ -114,6 +126,10 @@ func (v *view) networkFlows(n *protocol.Network) []of.Flow {
 		u.add(c, tableTenant, 100, of.NewMatch(fromVTEP, of.TunID(uint64(n.VNI))),
 			of.Do(regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n))), tableSpoof)
 	}
+	if v.routed() {
+		v.routedNetwork(u, n)
+		return u.flows
+	}
 	what := []of.Term{bd}
 	if !v.floods() {
 		what = append(what, toMulticast)
@@ -129,28 +145,40 @@ func (v *view) networkFlows(n *protocol.Network) []of.Flow {
 func (v *view) endpointFlows(e *endpoint) []of.Flow {
 	u := &unit{}
 	if e.local() {
-		v.localFlows(u, e)
+		v.enter(u, e)
 	} else {
-		v.remoteFlows(u, e)
+		v.enterByTunnel(u, e)
 	}
-	bd := regBD.Is(uint32(e.network.ID))
 	identity := of.Do(regDstIdentity.Load(uint32(e.identity)))
-	if e.ip4.IsValid() {
-		if !v.floods() {
-			u.add(e.cookie, tableARPND, 100, of.NewMatch(isARP, of.ARPOp(1), fromLocal, bd, of.ARPTpa(e.ip4)), arpReply(e.mac, e.ip4), 0)
-		}
-		u.add(e.cookie, tableDstGroup, 100, of.NewMatch(isIP4, bd, of.IPDstAddr(e.ip4)), identity, tablePolicy)
+	for _, a := range e.addresses() {
+		u.add(e.cookie, tableDstGroup, 100, of.NewMatch(a.version, v.domain(e.network), of.IPDstAddr(a.Addr)), identity, tablePolicy)
 	}
-	if e.ip6.IsValid() {
-		if !v.floods() {
-			u.add(e.cookie, tableARPND, 100, icmp6(neighbourSolicitation, fromLocal, bd, of.NDTarget(e.ip6)), ndReply(e.mac, e.ip6), tableNDReply)
-		}
-		u.add(e.cookie, tableDstGroup, 100, of.NewMatch(isIP6, bd, of.IPDstAddr(e.ip6)), identity, tablePolicy)
+	if v.routed() {
+		v.routedEndpoint(u, e)
+	} else {
+		v.bridgedEndpoint(u, e)
 	}
 	return u.flows
 }
 
-func (v *view) localFlows(u *unit, e *endpoint) {
+// address is one of an endpoint's, with the match of its IP version.
+type address struct {
+	netip.Addr
+	version of.Term
+}
+
+func (e *endpoint) addresses() (out []address) {
+	if e.ip4.IsValid() {
+		out = append(out, address{e.ip4, isIP4})
+	}
+	if e.ip6.IsValid() {
+		out = append(out, address{e.ip6, isIP6})
+	}
+	return out
+}
+
+// enter lets packets of a local endpoint in that are what they say.
+func (v *view) enter(u *unit, e *endpoint) {
 	n, in, src := e.network, of.InPort(e.port), of.EthSrc(e.mac)
 	actions := []of.Action{
 		regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n)),
@@ -168,7 +196,46 @@ func (v *view) localFlows(u *unit, e *endpoint) {
 	if e.ip6.IsValid() {
 		localSpoof6(u, e)
 	}
-	u.add(e.cookie, tableMACDest, 100, of.NewMatch(regBD.Is(uint32(n.ID)), of.EthDst(e.mac)), of.Do(regOutPort.Load(e.port)), tableOutput)
+}
+
+// enterByTunnel lets packets of a remote endpoint in that come from its host. A router writes its own MAC address on what
+// it sends.
+func (v *view) enterByTunnel(u *unit, e *endpoint) {
+	from := []of.Term{fromVTEP, v.domain(e.network), of.TunSrc(e.vtep)}
+	if !v.routed() {
+		from = append(from, of.EthSrc(e.mac))
+	}
+	accept := func(terms ...of.Term) {
+		u.add(e.cookie, tableSpoof, 100, of.NewMatch(append(terms, from...)...), of.Do(regSrcIdentity.Load(uint32(e.identity))), tableARPND)
+	}
+	for _, a := range e.addresses() {
+		accept(a.version, of.IPSrcAddr(a.Addr))
+	}
+	if e.ip4.IsValid() && v.floods() {
+		accept(isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac))
+	}
+	if e.ip6.IsValid() && !v.routed() {
+		accept(isIP6, of.IPSrcAddr(e.linkLocal()))
+	}
+}
+
+// bridgedEndpoint answers for an endpoint in ARP and neighbour discovery, and finds it by its MAC address.
+func (v *view) bridgedEndpoint(u *unit, e *endpoint) {
+	bd := regBD.Is(uint32(e.network.ID))
+	if e.ip4.IsValid() && !v.floods() {
+		u.add(e.cookie, tableARPND, 100, of.NewMatch(isARP, of.ARPOp(1), fromLocal, bd, of.ARPTpa(e.ip4)), arpReply(e.mac), 0)
+	}
+	if e.ip6.IsValid() && !v.floods() {
+		u.add(e.cookie, tableARPND, 100, icmp6(neighbourSolicitation, fromLocal, bd, of.NDTarget(e.ip6)), ndReply(e.mac), tableNDReply)
+	}
+	at := of.NewMatch(bd, of.EthDst(e.mac))
+	if e.local() {
+		u.add(e.cookie, tableMACDest, 100, at, of.Do(regOutPort.Load(e.port)), tableOutput)
+		return
+	}
+	// The switch never sends a packet out of the port it came in through: from a peer to a peer, this drops.
+	u.add(e.cookie, tableMACDest, 100, at,
+		of.Do(of.SetTunID(uint64(e.network.VNI)), of.SetTunDst(e.vtep), regOutPort.Load(v.TunnelPort)), tableOutput)
 }
 
 // localSpoof6 lets an endpoint use its address and the link-local one of its MAC address, and say nothing but the truth
@@ -185,44 +252,25 @@ func localSpoof6(u *unit, e *endpoint) {
 	}
 }
 
-func (v *view) remoteFlows(u *unit, e *endpoint) {
-	bd := regBD.Is(uint32(e.network.ID))
-	from := []of.Term{fromVTEP, bd, of.TunSrc(e.vtep), of.EthSrc(e.mac)}
-	accept := func(terms ...of.Term) {
-		u.add(e.cookie, tableSpoof, 100, of.NewMatch(append(terms, from...)...), of.Do(regSrcIdentity.Load(uint32(e.identity))), tableARPND)
-	}
-	if e.ip4.IsValid() {
-		accept(isIP4, of.IPSrcAddr(e.ip4))
-		if v.floods() {
-			accept(isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac))
-		}
-	}
-	if e.ip6.IsValid() {
-		accept(isIP6, of.IPSrcAddr(e.ip6))
-		accept(isIP6, of.IPSrcAddr(e.linkLocal()))
-	}
-	// The switch never sends a packet out of the port it came in through: from a peer to a peer, this drops.
-	u.add(e.cookie, tableMACDest, 100, of.NewMatch(bd, of.EthDst(e.mac)),
-		of.Do(of.SetTunID(uint64(e.network.VNI)), of.SetTunDst(e.vtep), regOutPort.Load(v.TunnelPort)), tableOutput)
-}
-
-// arpReply turns a request into the answer that the address is at mac.
-func arpReply(mac of.MAC, addr netip.Addr) of.Actions {
+// arpReply turns a request into the answer that the address it asks for is at mac.
+func arpReply(mac of.MAC) of.Actions {
 	return of.Do(
 		of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldEthDst)), of.SetEthSrc(mac),
 		of.SetARPOp(2),
 		of.Move(of.Whole(of.FieldARPSha), of.Whole(of.FieldARPTha)), of.SetARPSha(mac),
-		of.Move(of.Whole(of.FieldARPSpa), of.Whole(of.FieldARPTpa)), of.SetARPSpa(addr),
+		of.Move(of.Whole(of.FieldARPTpa), regSwap.Range()),
+		of.Move(of.Whole(of.FieldARPSpa), of.Whole(of.FieldARPTpa)),
+		of.Move(regSwap.Range(), of.Whole(of.FieldARPSpa)),
 		of.OutputIn(),
 	)
 }
 
 // ndReply turns a solicitation into an advertisement, but for the link-layer address: that can be written only in
 // another table, where the packet is known to be an advertisement. It is taken from the source address there.
-func ndReply(mac of.MAC, addr netip.Addr) of.Actions {
+func ndReply(mac of.MAC) of.Actions {
 	return of.Do(
 		of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldEthDst)), of.SetEthSrc(mac),
-		of.Move(of.Whole(of.FieldIP6Src), of.Whole(of.FieldIP6Dst)), of.SetIPSrc(addr),
+		of.Move(of.Whole(of.FieldIP6Src), of.Whole(of.FieldIP6Dst)), of.Move(of.Whole(of.FieldNDTarget), of.Whole(of.FieldIP6Src)),
 		of.SetICMPv6Type(neighbourAdvert), of.SetNDFlags(of.NDSolicited|of.NDOverride), of.SetNDOption(2),
 	)
 }

@@ -28,11 +28,15 @@ func addr(text string) netip.Addr {
 // world is a State under construction, seen from host h1 with tunnel port 100.
 type world struct{ State }
 
+// newWorld is of an ARP mode and forward mode bridge, or of forward mode routing.
 func newWorld(arpMode string) *world {
 	v := newView("h1")
 	w := &world{v.State}
 	w.TunnelPort = 100
 	w.Global = &protocol.Global{ForwardMode: protocol.ForwardBridge, ARPMode: arpMode}
+	if arpMode == protocol.ForwardRouting {
+		w.Global = &protocol.Global{ForwardMode: protocol.ForwardRouting, ARPMode: protocol.ARPProxy}
+	}
 	w.host("h1", "172.31.0.1")
 	w.host("h2", "172.31.0.2")
 	return w
@@ -49,7 +53,8 @@ func (w *world) host(name, vtep string) {
 }
 
 func (w *world) network(tenant, name string, number uint16) {
-	n := protocol.Network{Tenant: tenant, Name: name, ID: number, VRF: number, Encap: protocol.EncapVXLAN, VNI: 1000 + uint32(number)}
+	n := protocol.Network{Tenant: tenant, Name: name, ID: number, VRF: number, Encap: protocol.EncapVXLAN, VNI: 1000 + uint32(number),
+		Subnet: netip.MustParsePrefix("10.1.0.0/16"), Subnet6: netip.MustParsePrefix("fd00::/64")}
 	w.Networks[n.Key()] = n
 	w.Zones[n.Key()] = number
 }
@@ -136,7 +141,7 @@ func TestGolden(t *testing.T) {
 		}
 		return p
 	}
-	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
+	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood, protocol.ForwardRouting} {
 		empty := newWorld(mode)
 		base := Compile(empty.State)
 		golden(t, mode+"-base", base.text())
@@ -229,7 +234,7 @@ func TestNotRealised(t *testing.T) {
 		}
 	}
 
-	for _, g := range []*protocol.Global{nil, {ForwardMode: protocol.ForwardRouting, ARPMode: protocol.ARPProxy}, {ForwardMode: protocol.ForwardBridge, ARPMode: "later"}} {
+	for _, g := range []*protocol.Global{nil, {ForwardMode: "later", ARPMode: protocol.ARPProxy}, {ForwardMode: protocol.ForwardBridge, ARPMode: "later"}} {
 		w.Global = g
 		p := Compile(w.State)
 		if len(p.Groups) != 0 || len(p.NotRealised) != 1+len(w.Networks)+len(w.Endpoints) {
@@ -245,8 +250,12 @@ func TestNotRealised(t *testing.T) {
 
 // TestFlowCount holds the numbers of docs/pipeline.md.
 func TestFlowCount(t *testing.T) {
-	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
-		const networks, local, remote, local6, remote6 = 3, 10, 40, 4, 7
+	const networks, local, remote, local6, remote6 = 3, 10, 40, 4, 7
+	for mode, more := range map[string]int{
+		protocol.ARPProxy:       3*networks + 7*local + 4*remote + 12*local6 + 4*remote6,
+		protocol.ARPFlood:       3*networks + 5*local + 4*remote + 11*local6 + 3*remote6,
+		protocol.ForwardRouting: 5*networks + 6*local + 3*remote + 12*local6 + 3*remote6,
+	} {
 		empty := newWorld(mode)
 		base := len(Compile(empty.State).Flows)
 		if base > 70 {
@@ -266,13 +275,13 @@ func TestFlowCount(t *testing.T) {
 			}
 			w.endpoint(fmt.Sprint("red:n", i%networks), id(host, fmt.Sprint(i)), port, fmt.Sprintf("02:02:0a:01:00:%02x", i), fmt.Sprintf("10.1.0.%d", i+2), six, 1)
 		}
-		want := base + 3*networks + 7*local + 4*remote + 12*local6 + 4*remote6
-		if mode == protocol.ARPFlood {
-			want = base + 3*networks + 5*local + 4*remote + 11*local6 + 3*remote6
+		groups := 2 * networks
+		if mode == protocol.ForwardRouting {
+			groups = 0
 		}
 		p := Compile(w.State)
-		if len(p.Flows) != want || len(p.Groups) != 2*networks {
-			t.Errorf("%s: %d flows, want %d; %d groups", mode, len(p.Flows), want, len(p.Groups))
+		if len(p.Flows) != base+more || len(p.Groups) != groups {
+			t.Errorf("%s: %d flows, want %d; %d groups, want %d", mode, len(p.Flows), base+more, len(p.Groups), groups)
 		}
 	}
 }

@@ -44,10 +44,12 @@ var (
 	labelRuleID = openflow.Bits(openflow.FieldCTLabel, 0, 32) // the rule that allowed it
 )
 
-// Zones of conntrack: bridge modes have one for each network, by a number of the host's own.
+// Zones of conntrack. Bridge modes have one for each network, by a number of the host's own: a packet may pass the host
+// once in each of two networks. Routing modes have one for each tenant.
 const (
-	zoneBridge = 0x4000
-	maxZone    = 0x0fff
+	zoneRouting = 0x1000
+	zoneBridge  = 0x4000
+	maxZone     = 0x0fff
 )
 
 // Registers lists all register fields, in order.
@@ -111,8 +113,9 @@ type Table struct {
 	ID      uint8
 	Name    string
 	Purpose string
-	// Miss is the table a packet goes on in when no flow takes it; 0: it is dropped.
-	Miss uint8
+	// Miss is the table a packet goes on in when no flow takes it; 0: it is dropped. MissRouting is the same in forward
+	// mode routing, if that is another.
+	Miss, MissRouting uint8
 	// Reserved: nothing is in it yet but the miss, or nothing leads to it.
 	Reserved bool
 }
@@ -140,10 +143,10 @@ func Tables() []Table {
 		{ID: tableCTCommit, Name: "CT_COMMIT", Purpose: "remembers allowed connections", Miss: tableSvcSNAT},
 		{ID: tableDeny, Name: "DENY", Purpose: "drops; marks a connection that was allowed before, so that its replies are dropped too"},
 		{ID: tableSvcSNAT, Name: "SVC_SNAT", Purpose: "hairpin NAT", Miss: tableSvcStats, Reserved: true},
-		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, Reserved: true},
+		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, MissRouting: tableIP, Reserved: true},
 		{ID: tableStatsFwd, Name: "STATS_FWD", Purpose: "learned counters", Reserved: true},
 		{ID: tableStatsRev, Name: "STATS_REV", Purpose: "learned counters", Reserved: true},
-		{ID: tableIP, Name: "IP", Purpose: "layer-3 lookup (routing modes)", Reserved: true},
+		{ID: tableIP, Name: "IP", Purpose: "forward mode routing: finds the endpoint by its address, writes its MAC address or the tunnel to its host"},
 		{ID: tableHostSNAT, Name: "HOST_SNAT", Purpose: "container to host (routing modes)", Reserved: true},
 		{ID: tableL2Fix, Name: "L2_FIX", Purpose: "restores a provider's MAC address", Miss: tableMACDest, Reserved: true},
 		{ID: tableMACDest, Name: "MAC_DEST", Purpose: "MAC lookup; floods multicast, in flood mode unknown unicast too"},

@@ -34,6 +34,7 @@ const (
 // oracle is a world on a switch: the first endpoints are here, the others on h2.
 type oracle struct {
 	*lab
+	mode    string
 	control *unixctl.Client
 	random  *policytest.World
 	rules   policy.Table
@@ -43,11 +44,12 @@ type oracle struct {
 func (o *oracle) local(i int) bool { return i < localPorts }
 
 // install makes the world of a seed the switch's.
-func (o *oracle) install(t *testing.T, seed uint64) {
+func (o *oracle) install(t *testing.T, seed uint64, mode string) {
+	o.mode = mode
 	r := rand.New(rand.NewPCG(seed, 7))
 	o.random = policytest.New(r, 1+r.IntN(40))
 	o.rules, o.macs = policy.Table{}, nil
-	w := newWorld(protocol.ARPProxy)
+	w := newWorld(mode)
 	w.network("t", "net", 3)
 	for i, e := range o.random.Endpoints {
 		host, port := "h2", uint32(0)
@@ -74,7 +76,13 @@ func (o *oracle) packet(p policy.Packet, from, to int) string {
 	if !o.local(from) {
 		in = fmt.Sprintf("in_port=100,tun_id=%s,tun_src=172.31.0.2,tun_dst=172.31.0.1", redVNI)
 	}
-	return fmt.Sprintf("%s,dl_src=%s,dl_dst=%s,%s", in, o.macs[from], o.macs[to], network(p))
+	src, dst := o.macs[from], o.macs[to]
+	if o.mode == protocol.ForwardRouting {
+		if dst = routerMAC.String(); !o.local(from) {
+			src = dst
+		}
+	}
+	return fmt.Sprintf("%s,dl_src=%s,dl_dst=%s,%s", in, src, dst, network(p))
 }
 
 // network writes what a packet has behind the Ethernet header.
@@ -116,7 +124,7 @@ var states = []struct {
 }{{nil, true}, {[]string{"trk,est"}, true}, {[]string{"trk,est,rpl"}, false}, {[]string{"trk,rel"}, false}}
 
 // TestPolicyOracle compares verdicts of the policy language with what a real switch does to packets, traced through the
-// compiled pipeline: to and from local endpoints, here and beyond the tunnel, first and later packets, both families.
+// compiled pipeline: to and from local endpoints, here and beyond the tunnel, first and later packets, both families, both forward modes.
 func TestPolicyOracle(t *testing.T) {
 	l := newLab(t, 1)
 	l.Appctl("tnl/neigh/set", "br-phy", "172.31.0.2", "aa:55:aa:55:00:02")
@@ -128,7 +136,7 @@ func TestPolicyOracle(t *testing.T) {
 		seed := *oracleSeed + uint64(n/casesOfWorld)
 		r := rand.New(rand.NewPCG(seed, uint64(n)))
 		if n%casesOfWorld == 0 {
-			o.install(t, seed)
+			o.install(t, seed, []string{protocol.ARPProxy, protocol.ForwardRouting}[seed%2])
 		}
 		p, from, to := o.random.Packet(r)
 		if !o.local(from) && !o.local(to) {

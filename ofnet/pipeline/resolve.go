@@ -6,7 +6,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 
-	"github.com/contiv/contiv/ofnet/openflow"
+	of "github.com/contiv/contiv/ofnet/openflow"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -39,16 +39,21 @@ func (v *view) global() refusal {
 	switch {
 	case v.Global == nil:
 		return "global settings are not known yet"
-	case v.Global.ForwardMode != protocol.ForwardBridge:
-		return refuse("forward mode %q is not available yet, only %q", v.Global.ForwardMode, protocol.ForwardBridge)
+	case v.Global.ForwardMode != protocol.ForwardBridge && v.Global.ForwardMode != protocol.ForwardRouting:
+		return refuse("forward mode %q is unknown, want %q or %q", v.Global.ForwardMode, protocol.ForwardBridge, protocol.ForwardRouting)
 	case v.Global.ARPMode != protocol.ARPProxy && v.Global.ARPMode != protocol.ARPFlood:
 		return refuse("ARP mode %q is unknown, want %q or %q", v.Global.ARPMode, protocol.ARPProxy, protocol.ARPFlood)
 	}
 	return ""
 }
 
-// floods tells flood mode from proxy mode.
-func (v *view) floods() bool { return v.Global.ARPMode == protocol.ARPFlood }
+// floods tells flood mode from proxy mode. Where the switch routes, it answers for everybody and nothing is flooded.
+func (v *view) floods() bool { return v.Global.ARPMode == protocol.ARPFlood && !v.routed() }
+
+// routed tells whether the switch is the router of each network (forward mode routing), not a switch for each.
+func (v *view) routed() bool {
+	return v.Global != nil && v.Global.ForwardMode == protocol.ForwardRouting
+}
 
 const (
 	maxVNI = 1<<24 - 1
@@ -76,7 +81,7 @@ func (v *view) network(key string) (*protocol.Network, refusal) {
 	case n.VNI == 0 || n.VNI > maxVNI:
 		return nil, refuse("VNI %d is not within 1..%d", n.VNI, maxVNI)
 	}
-	if zone := v.Zones[key]; zone == 0 || zone > maxZone {
+	if zone := v.Zones[key]; (zone == 0 || zone > maxZone) && !v.routed() {
 		return nil, refuse("conntrack zone %d is not within 1..%d", zone, maxZone)
 	}
 	if rival, lost := v.networkClaims.rival(networkClaims(&n), key); lost {
@@ -86,13 +91,26 @@ func (v *view) network(key string) (*protocol.Network, refusal) {
 }
 
 // zone is where conntrack keeps the connections of a network.
-func (v *view) zone(n *protocol.Network) uint32 { return zoneBridge | uint32(v.Zones[n.Key()]) }
+func (v *view) zone(n *protocol.Network) uint32 {
+	if v.routed() {
+		return zoneRouting | uint32(n.VRF)
+	}
+	return zoneBridge | uint32(v.Zones[n.Key()])
+}
+
+// domain matches packets of a network; where the switch routes, of its tenant.
+func (v *view) domain(n *protocol.Network) of.Term {
+	if v.routed() {
+		return regVRF.Is(uint32(n.VRF))
+	}
+	return regBD.Is(uint32(n.ID))
+}
 
 // endpoint is one that can be realised.
 type endpoint struct {
 	network    *protocol.Network
 	networkKey string
-	mac        openflow.MAC
+	mac        of.MAC
 	ip4        netip.Addr // invalid without
 	ip6        netip.Addr // invalid without
 	identity   uint16
@@ -135,8 +153,8 @@ func (v *view) resolve(id protocol.EndpointID) (*endpoint, refusal) {
 }
 
 func (e *endpoint) takeAddresses(record *protocol.Endpoint) refusal {
-	mac, err := openflow.ParseMAC(record.MAC)
-	if err != nil || mac.IsMulticast() || mac == (openflow.MAC{}) {
+	mac, err := of.ParseMAC(record.MAC)
+	if err != nil || mac.IsMulticast() || mac == (of.MAC{}) {
 		return refuse("%q is not the MAC address of an endpoint", record.MAC)
 	}
 	e.mac = mac
@@ -162,7 +180,7 @@ func (v *view) localPort(id protocol.EndpointID) (uint32, refusal) {
 	switch {
 	case port == 0:
 		return 0, "no port on this host yet"
-	case port >= openflow.PortMax || port == v.TunnelPort:
+	case port >= of.PortMax || port == v.TunnelPort:
 		return 0, refuse("port %d is not that of an endpoint", port)
 	}
 	return port, ""

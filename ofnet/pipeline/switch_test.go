@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -266,13 +267,73 @@ func traceCases() []traceCase {
 	}
 }
 
+// routedCases are of forward mode routing: net of tenant red has endpoints a, b and r, other one endpoint o, in 10.2.0.0/16.
+func routedCases() []traceCase {
+	fromH2 := func(rest string) string { return tunnelled("172.31.0.2", redVNI, rest) }
+	router := routerMAC.String()
+	only := func(name, packet, want string) traceCase { return traceCase{name: name, packet: packet, proxy: want} }
+	return []traceCase{
+		only("same network", ip4("5", macA, router, "10.1.0.2", "10.1.0.3"), "p6"),
+		only("same network v6", ip6("5", macA, router, "fd00::2", "fd00::3"), "p6"),
+		only("other network", ip4("5", macA, router, "10.1.0.2", "10.2.0.9"), "p9"),
+		only("and back", ip4("9", macO, router, "10.2.0.9", "10.1.0.2"), "p5"),
+		only("across hosts", ip4("5", macA, router, "10.1.0.2", "10.1.0.4"), toH2Red),
+		only("across hosts and networks", ip4("9", macO, router, "10.2.0.9", "10.1.0.4"), toH2Red),
+		only("across hosts v6", ip6("5", macA, router, "fd00::2", "fd00::4"), toH2Red),
+		only("from peer", fromH2(ip4("100", router, router, "10.1.0.4", "10.1.0.2")), "p5"),
+		only("from peer v6", fromH2(ip6("100", router, router, "fd00::4", "fd00::2")), "p5"),
+		only("from peer to another network", tunnelled("172.31.0.2", "0x3ed", ip4("100", router, router, "10.1.0.4", "10.2.0.9")), "p9"),
+		only("peer to peer through us", fromH2(ip4("100", router, router, "10.1.0.4", "10.1.0.4")), ""),
+		only("peer address from another host", tunnelled("172.31.0.3", redVNI, ip4("100", router, router, "10.1.0.4", "10.1.0.2")), ""),
+		only("unknown source from peer", fromH2(ip4("100", router, router, "10.1.0.77", "10.1.0.2")), ""),
+		only("local source from peer", fromH2(ip4("100", router, router, "10.1.0.3", "10.1.0.2")), ""),
+		only("other tenant", ip4("5", macA, router, "10.1.0.2", "10.1.0.5"), ""),
+		only("same address, other tenant", ip4("8", macD, router, "10.1.0.5", "10.1.0.2"), "p7"),
+		only("nobody", ip4("5", macA, router, "10.1.0.2", "10.1.0.77"), ""),
+		only("wrong source address", ip4("5", macA, router, "10.1.0.3", "10.1.0.3"), ""),
+		only("broadcast", ip4("5", macA, everyone, "10.1.0.2", "255.255.255.255"), ""),
+		only("multicast v6", ip6("5", macA, "33:33:00:00:00:fb", "fd00::2", "ff02::fb"), ""),
+		only("last hop", strings.Replace(ip4("5", macA, router, "10.1.0.2", "10.1.0.3"), "nw_ttl=64", "nw_ttl=1", 1), ""),
+		only("ARP for a neighbour", arp("5", macA, "1", "10.1.0.2", macA, "10.1.0.3"), "p5"),
+		only("ARP for the gateway", arp("5", macA, "1", "10.1.0.2", macA, "10.1.255.254"), "p5"),
+		only("ARP for nobody", arp("5", macA, "1", "10.1.0.2", macA, "10.1.0.77"), "p5"),
+		only("ARP announcement", arp("5", macA, "1", "10.1.0.2", macA, "10.1.0.2"), ""),
+		only("ARP for another network", arp("5", macA, "1", "10.1.0.2", macA, "10.2.0.9"), ""),
+		only("ARP from peer", fromH2(arp("100", macR, "1", "10.1.0.4", macR, "10.1.0.2")), ""),
+		only("ARP reply", arp("5", macA, "2", "10.1.0.2", macA, "10.1.0.3"), ""),
+		only("ND for a neighbour", ns("5", macA, solicited, "fd00::2", "fd00::3", macA), "p5"),
+		only("ND for nobody", ns("5", macA, solicited, "fd00::2", "fd00::77", macA), "p5"),
+		only("ND unicast probe", ns("5", macA, router, "fd00::2", "fd00::4", macA), "p5"),
+		only("ND unicast probe without option", ns("5", macA, router, "fd00::2", "fd00::4", "00:00:00:00:00:00"), "p5"),
+		only("ND multicast without option", ns("5", macA, solicited, "fd00::2", "fd00::4", "00:00:00:00:00:00"), ""),
+		only("ND from peer", fromH2(ns("100", macR, solicited, "fd00::4", "fd00::2", macR)), ""),
+		only("ND answer", na("fd00::2", "fd00::2", macA), ""),
+		only("router advertisement from peer", fromH2(routerSays(134)), ""),
+	}
+}
+
+const macO = "02:02:0a:02:00:09"
+
+// routedWorld has one more network, with an endpoint on port 9.
+func routedWorld() *world {
+	w := tracedWorld(protocol.ForwardRouting)
+	n := w.Networks["red:net"]
+	n.Name, n.ID, n.VNI, n.Subnet, n.Subnet6 = "other", 5, 1005, netip.MustParsePrefix("10.2.0.0/16"), netip.Prefix{}
+	w.Networks[n.Key()] = n
+	w.endpoint("red:other", id("h1", "o"), 9, macO, "10.2.0.9", "", 7)
+	return w
+}
+
 func TestTraces(t *testing.T) {
 	l := newLab(t, 1)
 	for _, peer := range []string{"172.31.0.2", "172.31.0.3", "fd31::6"} {
 		l.Appctl("tnl/neigh/set", "br-phy", peer, "aa:55:aa:55:00:0"+peer[len(peer)-1:])
 	}
-	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
-		w := tracedWorld(mode)
+	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood, protocol.ForwardRouting} {
+		w, cases := tracedWorld(mode), traceCases()
+		if mode == protocol.ForwardRouting {
+			w, cases = routedWorld(), routedCases()
+		}
 		p := Compile(w.State)
 		if len(p.NotRealised) != 0 {
 			t.Fatal(p.NotRealised)
@@ -285,7 +346,7 @@ func TestTraces(t *testing.T) {
 		if d := cmp.Diff(sorted(want), sorted(l.Flows())); d != "" {
 			t.Fatalf("%s: the switch has other flows than the program (-program +switch)\n%s", mode, d)
 		}
-		for _, c := range traceCases() {
+		for _, c := range cases {
 			expect := c.proxy
 			if mode == protocol.ARPFlood {
 				expect = c.flood

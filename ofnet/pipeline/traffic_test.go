@@ -77,7 +77,7 @@ func TestTwoHosts(t *testing.T) {
 	}
 	a := one.container(t, 5, macA, "10.1.0.2/24", "fd00::2/64")
 	r := two.container(t, 6, macR, "10.1.0.4/24", "fd00::4/64")
-	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood} {
+	for _, mode := range []string{protocol.ARPProxy, protocol.ARPFlood, protocol.ForwardRouting} {
 		w := tracedWorld(mode)
 		one.install(t, Compile(w.State))
 		w.Host, w.Ports = "h2", map[protocol.EndpointID]uint32{id("h2", "r"): 6}
