@@ -116,7 +116,7 @@ func TestFabricObjectsOnTheWire(t *testing.T) {
 	r := newRig(t, nil)
 	const speaker = `{"key":"h1","as":"65002","hostname":"h1","neighbor":"50.1.1.2","neighbor-as":"500","routerip":"50.1.1.1/24"}`
 	equal(t, "Bgp", r.put("Bgps", "h1", speaker), speaker)
-	equal(t, "inspection of Bgp", r.must("GET", "/api/v1/inspect/Bgps/h1/", ""), `{"Config":`+speaker+`,"Oper":{"adminStatus":"down","neighborStatus":"idle"}}`)
+	equal(t, "inspection of Bgp", r.must("GET", "/api/v1/inspect/Bgps/h1/", ""), `{"Config":`+speaker+`,"Oper":{"adminStatus":"unknown","neighborStatus":"unknown","problem":"host \"h1\" has not registered"}}`)
 	r.must("DELETE", "/api/v1/Bgps/h1/", "")
 	const gateway = `{"key":"aciGw","enforcePolicies":"yes","includeCommonTenant":"no","name":"aciGw","physicalDomain":"dom"}`
 	equal(t, "aciGw", r.put("aciGws", "aciGw", `{"physicalDomain":"dom"}`), gateway)
