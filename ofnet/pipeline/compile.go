@@ -18,7 +18,7 @@ func Compile(s State) Program {
 	for id, e := range s.Endpoints {
 		v.endpointClaims.add(endpointClaims(&e, s.Ports[id]), id)
 	}
-	p := Program{Flows: map[openflow.Key]openflow.Flow{}, Groups: map[uint32]openflow.Group{}}
+	p := newProgram()
 	p.take(v.base(), protocol.KindGlobal, "global")
 	floods := map[string]*flood{}
 	for key := range s.Networks {
@@ -34,6 +34,9 @@ func Compile(s State) Program {
 	for key := range s.Networks {
 		p.take(v.networkUnit(key, floods[key]), protocol.KindNetwork, key)
 	}
+	for key := range s.Services {
+		p.take(v.serviceUnit(key), protocol.KindService, key)
+	}
 	rules := newRuleTable()
 	for key, r := range s.Rules {
 		rules.set(key, &r)
@@ -44,12 +47,19 @@ func Compile(s State) Program {
 	return p
 }
 
+func newProgram() Program {
+	return Program{Flows: map[openflow.Key]openflow.Flow{}, Groups: map[uint32]openflow.Group{}, Meters: map[uint32]openflow.Meter{}}
+}
+
 func (p *Program) take(u *unit, kind protocol.Kind, key string) {
 	for _, f := range u.flows {
 		p.Flows[f.Key()] = f
 	}
 	for _, g := range u.groups {
 		p.Groups[g.ID] = g
+	}
+	for _, m := range u.meters {
+		p.Meters[m.ID] = m
 	}
 	if u.why != "" {
 		p.NotRealised = append(p.NotRealised, protocol.NotRealised{Kind: kind, Key: key, Reason: string(u.why)})
@@ -75,7 +85,9 @@ func (v *view) endpointUnit(id protocol.EndpointID) *unit {
 	if why != "" {
 		return &unit{why: why}
 	}
-	return &unit{flows: v.endpointFlows(e), member: member{network: e.networkKey, port: e.port, vtep: e.vtep}}
+	u := v.endpointFlows(e)
+	u.member = member{network: e.networkKey, port: e.port, vtep: e.vtep}
+	return u
 }
 
 // Compiler keeps the program of a state that changes. It is not safe for concurrent use.
@@ -87,6 +99,8 @@ type Compiler struct {
 	floods    map[string]*flood // by network
 	byNetwork index
 	byHost    index
+	byGroup   index // by key of the group
+	services  map[string]*unit
 	rules     *ruleTable
 	refused   map[record]refusal
 }
@@ -118,7 +132,8 @@ func (x index) remove(key string, id protocol.EndpointID) {
 func New(host string) *Compiler {
 	c := &Compiler{
 		view: *newView(host), networks: map[string]*unit{}, endpoints: map[protocol.EndpointID]*unit{},
-		floods: map[string]*flood{}, byNetwork: index{}, byHost: index{}, rules: newRuleTable(), refused: map[record]refusal{},
+		floods: map[string]*flood{}, byNetwork: index{}, byHost: index{}, byGroup: index{},
+		services: map[string]*unit{}, rules: newRuleTable(), refused: map[record]refusal{},
 	}
 	c.base = c.view.base()
 	return c
@@ -126,13 +141,16 @@ func New(host string) *Compiler {
 
 // Program is all there is now. It costs as much as the host is big; Update answers differences.
 func (c *Compiler) Program() Program {
-	p := Program{Flows: map[openflow.Key]openflow.Flow{}, Groups: map[uint32]openflow.Group{}}
+	p := newProgram()
 	p.take(c.base, protocol.KindGlobal, "global")
 	for key, u := range c.networks {
 		p.take(u, protocol.KindNetwork, key)
 	}
 	for id, u := range c.endpoints {
 		p.take(u, protocol.KindEndpoint, id.String())
+	}
+	for key, u := range c.services {
+		p.take(u, protocol.KindService, key)
 	}
 	c.rules.program(&p)
 	sortNotRealised(p.NotRealised)
@@ -158,11 +176,12 @@ type dirty struct {
 	all       bool
 	networks  map[string]struct{}
 	endpoints map[protocol.EndpointID]struct{}
+	services  map[string]struct{}
 }
 
 // Update changes the state and answers what that means for the bridge. The records are copied.
 func (c *Compiler) Update(changes Changes) Diff {
-	d := &dirty{networks: map[string]struct{}{}, endpoints: map[protocol.EndpointID]struct{}{}}
+	d := &dirty{networks: map[string]struct{}{}, endpoints: map[protocol.EndpointID]struct{}{}, services: map[string]struct{}{}}
 	c.changeSettings(&changes, d)
 	for key, n := range changes.Networks {
 		c.changeNetwork(key, n, d)
@@ -177,12 +196,9 @@ func (c *Compiler) Update(changes Changes) Diff {
 		c.changeHost(name, h, d)
 	}
 	for key, g := range changes.Groups {
-		if g == nil {
-			delete(c.Groups, key)
-		} else {
-			c.Groups[key] = *g
-		}
+		c.changeGroup(key, g, d)
 	}
+	c.changeServices(&changes, d)
 	for id, e := range changes.Endpoints {
 		c.changeEndpoint(id, e, d)
 	}
@@ -234,6 +250,19 @@ func (c *Compiler) changeZone(key string, zone uint16, d *dirty) {
 		c.Zones[key] = zone
 	}
 	c.dirtyNetwork(key, d)
+}
+
+func (c *Compiler) changeGroup(key string, g *protocol.Group, d *dirty) {
+	old, had := c.Groups[key]
+	if g == nil && !had || g != nil && had && *g == old {
+		return
+	}
+	if delete(c.Groups, key); g != nil {
+		c.Groups[key] = *g
+	}
+	for id := range c.byGroup[key] {
+		d.endpoints[id] = struct{}{}
+	}
 }
 
 func (c *Compiler) changeRule(key string, r *protocol.Rule) {
@@ -291,12 +320,18 @@ func (c *Compiler) changeEndpoint(id protocol.EndpointID, e *protocol.Endpoint, 
 		c.unclaim(endpointClaims(&old, c.Ports[id]), id, d)
 		c.byNetwork.remove(old.NetworkKey(), id)
 		c.byHost.remove(id.Host, id)
+		for _, g := range old.Groups {
+			c.byGroup.remove(old.Tenant+":"+g, id)
+		}
 		delete(c.Endpoints, id)
 	}
 	if e != nil {
 		c.Endpoints[id] = *e
 		c.byNetwork.add(e.NetworkKey(), id)
 		c.byHost.add(id.Host, id)
+		for _, g := range e.Groups {
+			c.byGroup.add(e.Tenant+":"+g, id)
+		}
 		c.claim(endpointClaims(e, c.Ports[id]), id, d)
 	}
 	d.endpoints[id] = struct{}{}
@@ -352,6 +387,9 @@ func (c *Compiler) compile(d *dirty) Diff {
 		for id := range c.Endpoints {
 			d.endpoints[id] = struct{}{}
 		}
+		for key := range c.Services {
+			d.services[key] = struct{}{}
+		}
 	}
 	diff := newDiffer()
 	if d.all {
@@ -364,6 +402,9 @@ func (c *Compiler) compile(d *dirty) Diff {
 	}
 	for key := range d.networks {
 		c.compileNetwork(key, diff)
+	}
+	for key := range d.services {
+		c.compileService(key, diff)
 	}
 	c.rules.compile(diff)
 	return diff.result()

@@ -13,10 +13,15 @@ type differ struct {
 	dropFlows  map[openflow.Key]struct{}
 	groups     map[uint32]openflow.Group
 	dropGroups map[uint32]struct{}
+	meters     map[uint32]openflow.Meter
+	dropMeters map[uint32]struct{}
 }
 
 func newDiffer() *differ {
-	return &differ{map[openflow.Key]openflow.Flow{}, map[openflow.Key]struct{}{}, map[uint32]openflow.Group{}, map[uint32]struct{}{}}
+	return &differ{
+		map[openflow.Key]openflow.Flow{}, map[openflow.Key]struct{}{}, map[uint32]openflow.Group{}, map[uint32]struct{}{},
+		map[uint32]openflow.Meter{}, map[uint32]struct{}{},
+	}
 }
 
 func (d *differ) unit(old, now *unit) {
@@ -50,6 +55,20 @@ func (d *differ) unit(old, now *unit) {
 		}
 		d.groups[g.ID] = g
 	}
+	d.unitMeters(old, now)
+}
+
+func (d *differ) unitMeters(old, now *unit) {
+	for _, m := range old.meters {
+		d.dropMeters[m.ID] = struct{}{}
+	}
+	for _, m := range now.meters {
+		if slices.Contains(old.meters, m) {
+			delete(d.dropMeters, m.ID)
+			continue
+		}
+		d.meters[m.ID] = m
+	}
 }
 
 func (d *differ) result() Diff {
@@ -62,6 +81,12 @@ func (d *differ) result() Diff {
 		delete(d.dropGroups, id)
 		out.Groups = append(out.Groups, g)
 	}
+	for id, m := range d.meters {
+		delete(d.dropMeters, id)
+		out.Meters = append(out.Meters, m)
+	}
+	slices.SortFunc(out.Meters, compareMeters)
+	out.DropMeters = slices.Sorted(maps.Keys(d.dropMeters))
 	out.DropFlows = slices.SortedFunc(maps.Keys(d.dropFlows), openflow.Key.Compare)
 	out.DropGroups = slices.Sorted(maps.Keys(d.dropGroups))
 	sortFlows(out.Flows)

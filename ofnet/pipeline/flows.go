@@ -11,6 +11,7 @@ import (
 type unit struct {
 	flows  []of.Flow
 	groups []of.Group
+	meters []of.Meter
 	why    refusal
 	member member
 }
@@ -142,7 +143,7 @@ func (v *view) networkFlows(n *protocol.Network) []of.Flow {
 }
 
 // endpointFlows are those of an endpoint that can be realised.
-func (v *view) endpointFlows(e *endpoint) []of.Flow {
+func (v *view) endpointFlows(e *endpoint) *unit {
 	u := &unit{}
 	if e.local() {
 		v.enter(u, e)
@@ -158,7 +159,7 @@ func (v *view) endpointFlows(e *endpoint) []of.Flow {
 	} else {
 		v.bridgedEndpoint(u, e)
 	}
-	return u.flows
+	return u
 }
 
 // address is one of an endpoint's, with the match of its IP version.
@@ -184,7 +185,9 @@ func (v *view) enter(u *unit, e *endpoint) {
 		regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n)),
 		regSrcIdentity.Load(uint32(e.identity)),
 	}
-	u.add(e.cookie, tableTenant, 100, of.NewMatch(in), of.Do(actions...), tableSpoof)
+	u.flows = append(u.flows, of.Flow{
+		Table: tableTenant, Priority: 100, Cookie: e.cookie, Match: of.NewMatch(in), Meter: u.mark(e), Actions: of.Do(actions...), Goto: tableSpoof,
+	})
 	if e.ip4.IsValid() {
 		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isIP4, of.IPSrcAddr(e.ip4)), nothing, tableARPND)
 		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac)), nothing, tableARPND)

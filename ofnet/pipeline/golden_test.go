@@ -91,6 +91,9 @@ func (p *Program) text() string {
 	for _, g := range p.SortedGroups() {
 		fmt.Fprintf(&b, "%s\n", g.String())
 	}
+	for _, m := range p.SortedMeters() {
+		fmt.Fprintf(&b, "%s\n", m.String())
+	}
 	for _, n := range p.NotRealised {
 		fmt.Fprintf(&b, "not realised: %s %s: %s\n", n.Kind, n.Key, n.Reason)
 	}
@@ -135,7 +138,7 @@ func compareFile(t *testing.T, path, got string) {
 }
 
 func TestGolden(t *testing.T) {
-	without := func(p Program, base Program) Program {
+	without := func(p, base Program) Program {
 		for k := range base.Flows {
 			delete(p.Flows, k)
 		}
@@ -147,8 +150,17 @@ func TestGolden(t *testing.T) {
 		golden(t, mode+"-base", base.text())
 
 		cases := map[string]func(w *world){
-			"network":   func(*world) {},
-			"local-v4":  func(w *world) { w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "10.1.0.2", "", 7) },
+			"network":  func(*world) {},
+			"local-v4": func(w *world) { w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "10.1.0.2", "", 7) },
+			"local-qos": func(w *world) {
+				w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "10.1.0.2", "", 7)
+				e := w.Endpoints[id("h1", "a")]
+				e.Groups = []string{"fast", "marked", "slow"}
+				w.Endpoints[e.ID] = e
+				for _, g := range []protocol.Group{{Name: "fast", RateKbps: 20000}, {Name: "slow", RateKbps: 10000, BurstKbit: 800, DSCP: 9}, {Name: "marked", DSCP: 46}} {
+					w.Groups["red:"+g.Name] = g
+				}
+			},
 			"local-v6":  func(w *world) { w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "", "fd00::2", 7) },
 			"remote-v4": func(w *world) { w.endpoint("red:net", id("h2", "b"), 0, "02:02:0a:01:00:03", "10.1.0.3", "", 8) },
 			"remote-v6": func(w *world) { w.endpoint("red:net", id("h2", "b"), 0, "02:02:0a:01:00:03", "", "fd00::3", 8) },

@@ -129,7 +129,7 @@ func Tables() []Table {
 		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; drops what only a router may say; splits unicast IP from the rest"},
 		{ID: tableNDReply, Name: "ND_REPLY", Purpose: "second half of answering a neighbour solicitation"},
 		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent", Miss: tableQoS, Reserved: true},
-		{ID: tableQoS, Name: "QOS", Purpose: "DSCP by source", Miss: tablePreNAT, Reserved: true},
+		{ID: tableQoS, Name: "QOS", Purpose: "DSCP of an endpoint whose netprofile says so", Miss: tablePreNAT},
 		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "undoes hairpin NAT; host access", Miss: tableCTIn, Reserved: true},
 		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking, in the zone of the network"},
 		{ID: tableCTState, Name: "CT_STATE", Purpose: "dispatch by connection state: replies go on, the rest is judged"},

@@ -19,6 +19,7 @@ import (
 type bridge struct {
 	flows  map[openflow.Key]openflow.Flow
 	groups map[uint32]openflow.Group
+	meters map[uint32]openflow.Meter
 }
 
 func (b *bridge) apply(t *testing.T, d Diff) {
@@ -35,6 +36,15 @@ func (b *bridge) apply(t *testing.T, d Diff) {
 		}
 		delete(b.flows, k)
 	}
+	for _, m := range d.Meters {
+		b.meters[m.ID] = m
+	}
+	for _, id := range d.DropMeters {
+		if _, there := b.meters[id]; !there {
+			t.Fatalf("drops a meter that is not there: %d", id)
+		}
+		delete(b.meters, id)
+	}
 	for _, id := range d.DropGroups {
 		if _, there := b.groups[id]; !there {
 			t.Fatalf("drops a group that is not there: %d", id)
@@ -50,7 +60,14 @@ func randomChanges(r *rand.Rand) Changes {
 	var c Changes
 	hosts := []string{"h1", "h2", "h3", "h4"}
 	for range 1 + r.IntN(3) {
-		switch r.IntN(15) {
+		switch r.IntN(16) {
+		case 15:
+			g := &protocol.Group{Tenant: "red", Name: fmt.Sprint("g", r.IntN(2)), RateKbps: uint32(r.IntN(3)), BurstKbit: uint32(r.IntN(2)), DSCP: uint8(r.IntN(2))}
+			key := g.Key()
+			if r.IntN(4) == 0 {
+				g = nil
+			}
+			set(&c.Groups, key, g)
 		case 0:
 			c.Global = pick(r, &protocol.Global{ForwardMode: "bridge", ARPMode: "proxy"}, &protocol.Global{ForwardMode: "bridge", ARPMode: "flood"},
 				&protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450}, &protocol.Global{ForwardMode: "routing", ARPMode: "proxy"})
@@ -95,6 +112,9 @@ func randomChanges(r *rand.Rand) Changes {
 		default:
 			who := id(pick(r, hosts...), fmt.Sprint(r.IntN(6)))
 			e := &protocol.Endpoint{ID: who, Tenant: "red", Network: fmt.Sprint("n", r.IntN(4)), Identity: uint16(r.IntN(3)), MAC: fmt.Sprintf("02:00:00:00:00:%02x", r.IntN(12))}
+			for g := range r.IntN(3) {
+				e.Groups = append(e.Groups, fmt.Sprint("g", g))
+			}
 			if r.IntN(5) > 0 {
 				e.IPv4 = netip.AddrFrom4([4]byte{10, 1, 0, byte(r.IntN(12))})
 			}
@@ -132,6 +152,7 @@ func track(s *State, c Changes) {
 	put(s.Hosts, c.Hosts)
 	put(s.Endpoints, c.Endpoints)
 	put(s.Rules, c.Rules)
+	put(s.Groups, c.Groups)
 	for k, z := range c.Zones {
 		if delete(s.Zones, k); z != 0 {
 			s.Zones[k] = z
@@ -158,14 +179,15 @@ func TestUpdateEqualsCompile(t *testing.T) {
 		c := New("h1")
 		state := newView("h1").State
 		start := c.Program()
-		sw := &bridge{maps.Clone(start.Flows), maps.Clone(start.Groups)}
+		sw := &bridge{maps.Clone(start.Flows), maps.Clone(start.Groups), maps.Clone(start.Meters)}
 		for step := range 400 {
 			changes := randomChanges(r)
 			sw.apply(t, c.Update(changes))
 			track(&state, changes)
 			want := Compile(state)
-			if !maps.Equal(sw.flows, want.Flows) || !maps.EqualFunc(sw.groups, want.Groups, func(a, b openflow.Group) bool { return a.Equal(&b) }) {
-				mirror := Program{Flows: sw.flows, Groups: sw.groups}
+			if !maps.Equal(sw.flows, want.Flows) || !maps.EqualFunc(sw.groups, want.Groups, func(a, b openflow.Group) bool { return a.Equal(&b) }) ||
+				!maps.Equal(sw.meters, want.Meters) {
+				mirror := Program{Flows: sw.flows, Groups: sw.groups, Meters: sw.meters}
 				t.Fatalf("seed %d step %d: switch differs (-want +got)\n%s", seed, step, cmp.Diff(want.text(), mirror.text()))
 			}
 			if got := c.NotRealised(); !slices.Equal(got, want.NotRealised) {
@@ -186,12 +208,15 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	t.Helper()
 	c := New(s.Host)
 	all := Changes{Global: s.Global, TunnelPort: &s.TunnelPort, Networks: map[string]*protocol.Network{}, Hosts: map[string]*protocol.Host{},
-		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones}
+		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones, Groups: map[string]*protocol.Group{}}
 	for k, v := range s.Networks {
 		all.Networks[k] = &v
 	}
 	for k, v := range s.Hosts {
 		all.Hosts[k] = &v
+	}
+	for k, v := range s.Groups {
+		all.Groups[k] = &v
 	}
 	for k, v := range s.Endpoints {
 		all.Endpoints[k] = &v

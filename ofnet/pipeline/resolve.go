@@ -23,6 +23,7 @@ func newView(host string) *view {
 			Host: host, Networks: map[string]protocol.Network{}, Groups: map[string]protocol.Group{},
 			Endpoints: map[protocol.EndpointID]protocol.Endpoint{}, Hosts: map[string]protocol.Host{},
 			Ports: map[protocol.EndpointID]uint32{}, Rules: map[string]protocol.Rule{}, Zones: map[string]uint16{},
+			Services: map[string]protocol.Service{}, Backends: map[Backend]uint32{},
 		},
 		networkClaims:  claims[string]{map[claim][]string{}, cmp.Compare[string]},
 		endpointClaims: claims[protocol.EndpointID]{map[claim][]protocol.EndpointID{}, compareIDs},
@@ -116,6 +117,7 @@ type endpoint struct {
 	identity   uint16
 	cookie     uint64
 	port       uint32     // of a local endpoint
+	profile    profile    // of a local endpoint
 	vtep       netip.Addr // of a remote endpoint's host
 }
 
@@ -143,6 +145,7 @@ func (v *view) resolve(id protocol.EndpointID) (*endpoint, refusal) {
 	}
 	if id.Host == v.Host {
 		out.port, why = v.localPort(id)
+		out.profile = v.profile(record.Tenant, record.Groups)
 	} else {
 		out.vtep, why = v.vtepOf(id.Host)
 	}

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"cmp"
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/contiv/contiv/ofnet/openflow"
@@ -20,11 +22,20 @@ type State struct {
 	Hosts     map[string]protocol.Host       // by name
 	Ports     map[protocol.EndpointID]uint32 // OpenFlow ports of local endpoints
 	Rules     map[string]protocol.Rule       // by key of the record
+	Services  map[string]protocol.Service    // by Key
 	// Zones are numbers of this host, 1..4095, one for each network: what conntrack tells the networks apart by.
 	Zones map[string]uint16 // by Key of the network
+	// Backends are numbers of this host, not 0, by which connections remember their provider.
+	Backends map[Backend]uint32
 }
 
-// Changes of a State. In the maps, a nil pointer, port 0 or zone 0 removes.
+// Backend is a provider as a service sees it.
+type Backend struct {
+	Tenant string
+	Addr   netip.Addr
+}
+
+// Changes of a State. In the maps, a nil pointer or the number 0 removes.
 type Changes struct {
 	TunnelPort *uint32 // nil: unchanged
 	// Global replaces the settings; NoGlobal removes them.
@@ -36,13 +47,16 @@ type Changes struct {
 	Hosts     map[string]*protocol.Host
 	Ports     map[protocol.EndpointID]uint32
 	Rules     map[string]*protocol.Rule
+	Services  map[string]*protocol.Service
 	Zones     map[string]uint16
+	Backends  map[Backend]uint32
 }
 
 // Program is what a bridge must have.
 type Program struct {
 	Flows       map[openflow.Key]openflow.Flow
 	Groups      map[uint32]openflow.Group
+	Meters      map[uint32]openflow.Meter
 	NotRealised []protocol.NotRealised // sorted
 }
 
@@ -66,17 +80,24 @@ func (p *Program) SortedGroups() []openflow.Group {
 	return groups
 }
 
-// Diff is what must be done to a bridge. Order: Groups, Flows, then DropFlows, then DropGroups.
+// SortedMeters are the meters by number.
+func (p *Program) SortedMeters() []openflow.Meter {
+	return slices.SortedFunc(maps.Values(p.Meters), compareMeters)
+}
+
+// Diff is what must be done to a bridge. Order: Meters, Groups, Flows, then DropFlows, DropGroups, DropMeters.
 type Diff struct {
 	Flows      []openflow.Flow // new or different; sorted
 	DropFlows  []openflow.Key  // never the key of one in Flows; sorted
 	Groups     []openflow.Group
 	DropGroups []uint32
+	Meters     []openflow.Meter
+	DropMeters []uint32
 }
 
 // Empty tells a diff without anything to do.
 func (d *Diff) Empty() bool {
-	return len(d.Flows)+len(d.DropFlows)+len(d.Groups)+len(d.DropGroups) == 0
+	return len(d.Flows)+len(d.DropFlows)+len(d.Groups)+len(d.DropGroups)+len(d.Meters)+len(d.DropMeters) == 0
 }
 
 func sortFlows(flows []openflow.Flow) {
@@ -87,6 +108,8 @@ func sortFlows(flows []openflow.Flow) {
 func sortGroups(groups []openflow.Group) {
 	slices.SortFunc(groups, func(a, b openflow.Group) int { return cmp.Compare(b.ID, a.ID) })
 }
+
+func compareMeters(a, b openflow.Meter) int { return cmp.Compare(a.ID, b.ID) }
 
 func sortNotRealised(list []protocol.NotRealised) {
 	slices.SortFunc(list, func(a, b protocol.NotRealised) int {
