@@ -101,7 +101,8 @@ func newChanges() *pipeline.Changes {
 	return &pipeline.Changes{
 		Networks: map[string]*protocol.Network{}, Groups: map[string]*protocol.Group{}, Hosts: map[string]*protocol.Host{},
 		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: map[protocol.EndpointID]uint32{},
-		Rules: map[string]*protocol.Rule{}, Zones: map[string]uint16{},
+		Rules: map[string]*protocol.Rule{}, Services: map[string]*protocol.Service{}, Zones: map[string]uint16{},
+		Backends: map[pipeline.Backend]uint32{},
 	}
 }
 
@@ -122,6 +123,8 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 		c.Endpoints[b.ID] = b
 	case *protocol.Rule:
 		c.Rules[ref.Key] = b
+	case *protocol.Service:
+		c.Services[ref.Key] = b
 	case *protocol.Host:
 		c.Hosts[ref.Key] = b
 		d.meet(b.Name, b)
@@ -140,6 +143,8 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 		d.zones.release(ref.Key)
 	case protocol.KindRule:
 		c.Rules[ref.Key] = nil
+	case protocol.KindService:
+		c.Services[ref.Key] = nil
 	case protocol.KindGroup:
 		c.Groups[ref.Key] = nil
 	case protocol.KindHost:
@@ -171,7 +176,10 @@ func (d *Driver) change(c *pipeline.Changes) uint64 {
 	if diff.Empty() {
 		return 0
 	}
-	return d.writer.Update(writer.Update{Flows: diff.Flows, DropFlows: diff.DropFlows, Groups: diff.Groups, DropGroups: diff.DropGroups})
+	return d.writer.Update(writer.Update{
+		Flows: diff.Flows, DropFlows: diff.DropFlows, Groups: diff.Groups, DropGroups: diff.DropGroups,
+		Meters: diff.Meters, DropMeters: diff.DropMeters,
+	})
 }
 
 // portChanged tells the pipeline the port number of an endpoint, or that it has none. Callers hold mu.
