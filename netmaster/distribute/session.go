@@ -42,6 +42,8 @@ type session struct {
 	pending     pending
 	acked       protocol.Position
 	notRealised []protocol.NotRealised
+	// moreNotRealised: the host could not realise more records than notRealised holds.
+	moreNotRealised bool
 }
 
 func newSession(ctx context.Context, server *Server, conn net.Conn, names []string, log *logrus.Entry) *session {

@@ -31,7 +31,9 @@ type hostMemory struct {
 	lastSeen             time.Time
 	acked                protocol.Position
 	notRealised          []protocol.NotRealised
+	acks                 acks
 	counters             map[protocol.EndpointID]protocol.EndpointCounters
+	traffic              traffic
 }
 
 // maxNotRealised is how many records that one host could not realise are kept.
@@ -47,13 +49,18 @@ func (s *Server) acknowledge(sess *session, ack protocol.Ack) {
 	}
 	sess.acked = ack.Position
 	sess.notRealised = ack.NotRealised[:min(len(ack.NotRealised), maxNotRealised)]
+	sess.moreNotRealised = len(ack.NotRealised) > maxNotRealised
 	if memory := s.hosts[sess.host]; memory != nil {
+		if memory.acked.Store != sess.acked.Store {
+			memory.acks = nil
+		}
 		memory.acked, memory.notRealised = sess.acked, sess.notRealised
+		memory.acks.add(s.ackedBy(sess), time.Now())
 	}
 	s.madeProgress()
 }
 
-// count takes an agent's statistics of its own endpoints.
+// count takes an agent's statistics: of its own endpoints, and of what it needs.
 func (s *Server) count(sess *session, statistics protocol.Statistics) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,6 +68,7 @@ func (s *Server) count(sess *session, statistics protocol.Statistics) {
 	if memory == nil {
 		return
 	}
+	memory.traffic = s.counted(sess.host, statistics)
 	memory.counters = make(map[protocol.EndpointID]protocol.EndpointCounters, len(statistics.Endpoints))
 	for _, counters := range statistics.Endpoints {
 		_, exists := s.index.Lookup(index.Ref{Kind: protocol.KindEndpoint, Key: counters.ID.String()})
