@@ -170,7 +170,7 @@ func (r Range) String() string { return strconv.Itoa(r.First) + "-" + strconv.It
 func ParseRange(text string) (Range, error) {
 	first, last, isRange := strings.Cut(text, "-")
 	if !isRange {
-		return Range{}, fmt.Errorf("%q is not of the form first-last", text)
+		return Range{}, fmt.Errorf("%q is not of the form first-last", shorten(text))
 	}
 	from, err := parseNumber(first)
 	if err != nil {

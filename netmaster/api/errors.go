@@ -54,7 +54,7 @@ func statusOf(err error) int {
 
 // writeError answers with the error as plain text or, to clients that ask for JSON, as a problem.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	status, message := statusOf(err), err.Error()
+	status, message := statusOf(err), bounded(err.Error())
 	id := requestIDOf(r.Context())
 	switch status {
 	case http.StatusInternalServerError:
@@ -85,4 +85,13 @@ func wantsJSON(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// bounded keeps what is repeated of a request out of its refusal if it is a book.
+func bounded(message string) string {
+	const most = 4000
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + "..."
 }
