@@ -46,15 +46,19 @@ func Refuse(status int, words func() string) http.Handler {
 // shownProblems is how many unreadable records are named one by one.
 const shownProblems = 10
 
-// unreadable warns of records of the store that are left out.
+// unreadable warns of records of the store with which something is wrong.
 func unreadable(m *ledger.Model) (warnings []string) {
 	problems := m.Problems()
 	for i, problem := range problems {
 		if i == shownProblems {
-			return append(warnings, fmt.Sprintf("%d more records of the store cannot be read and are left out", len(problems)-i))
+			return append(warnings, fmt.Sprintf("%d more records of the store cannot be read or are not valid", len(problems)-i))
+		}
+		what := "cannot be read and is left out"
+		if problem.Kept {
+			what = "is not as it should be"
 		}
 		reason := strings.TrimPrefix(problem.Reason, fmt.Sprintf("reading %q: ", problem.Key))
-		warnings = append(warnings, fmt.Sprintf("record %q of the store cannot be read and is left out: %s", problem.Key, reason))
+		warnings = append(warnings, fmt.Sprintf("record %q of the store %s: %s", problem.Key, what, reason))
 	}
 	return warnings
 }

@@ -271,8 +271,12 @@ func (l *Ledger) apply(revision int64, arrivals []arrival) {
 				change.Requests = append(change.Requests, a.request)
 			}
 		}
-		if a.problem != nil {
-			l.log.WithField("key", a.key).Warn("left out a record of the store: " + a.problem.Error())
+		switch log := l.log.WithField("key", a.key); {
+		case a.problem == nil:
+		case a.record == nil:
+			log.Warn("left out a record of the store: " + a.problem.Error())
+		default:
+			log.Warn("a record of the store is not as it should be: " + a.problem.Error())
 		}
 	}
 	l.model.revision = revision

@@ -35,11 +35,15 @@ type row struct {
 	record   state.Record
 }
 
-// Problem is a record of the store that could not be read and is left out.
+// Problem is a record of the store with which something is wrong.
 type Problem struct {
 	Key      string `json:"key"`
 	Revision int64  `json:"revision"`
 	Reason   string `json:"reason"`
+	// Kept: the model has the record all the same, because it can be read but holds a value that is not valid here (what
+	// a later version wrote must not vanish from an earlier one); or, of an allocation, its number stays taken. Else it
+	// cannot be read and is left out.
+	Kept bool `json:"kept,omitempty"`
 }
 
 func newModel() *Model {
@@ -64,7 +68,7 @@ func (m *Model) RevisionOf(storeKey string) int64 {
 	return 0
 }
 
-// Problems are the records that could not be read, by key.
+// Problems are the records with which something is wrong, by key.
 func (m *Model) Problems() []Problem {
 	return slices.SortedFunc(maps.Values(m.problems), func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
 }
@@ -247,7 +251,7 @@ func (m *Model) set(a arrival) *Delta {
 	}
 	delete(m.problems, a.key)
 	if a.problem != nil {
-		m.problems[a.key] = Problem{a.key, a.revision, a.problem.Error()}
+		m.problems[a.key] = Problem{a.key, a.revision, a.problem.Error(), a.record != nil}
 	}
 	if old == nil && a.record == nil {
 		return nil
@@ -376,7 +380,8 @@ var kinds = []struct {
 // unreadable owns allocations whose record cannot be read: their number stays taken until somebody repairs them.
 const unreadable = "(unreadable record)"
 
-// decode reads a stored value. It gives nothing for keys that are not the model's; an allocation also beside an error.
+// decode reads a stored value. It gives nothing for keys that are not the model's; beside an error it gives what counts
+// all the same, see Problem.Kept.
 func decode(key string, value []byte) (state.Record, error) {
 	if strings.HasPrefix(key, state.AllocationPrefix) {
 		return decodeAllocation(key, value)
@@ -410,6 +415,11 @@ func decodeAs(record state.Record, key string, value []byte) (state.Record, erro
 	}
 	if own := record.StoreKey(); own != key {
 		return nil, fmt.Errorf("reading %q: the record names itself %q", key, own)
+	}
+	if intent, ok := record.(interface{ Validate() error }); ok {
+		if err := intent.Validate(); err != nil {
+			return record, fmt.Errorf("reading %q: %w", key, err)
+		}
 	}
 	return record, nil
 }

@@ -42,6 +42,7 @@ var (
 	lagDesc       = desc("store_lag_revisions", "How many revisions the model is behind the store.")
 	objectsDesc   = desc("objects", "Records of the store, by kind.", "kind")
 	skippedDesc   = desc("skipped_records", "Records of the store that cannot be read and are left out.")
+	doubtfulDesc  = desc("doubtful_records", "Records of the store that hold a value that is not valid here, and are used all the same.")
 	usedDesc      = desc("pool_used", "Numbers of a pool in use; of pool \"address\" the addresses of all networks together.", "pool")
 	sizeDesc      = desc("pool_size", "Numbers that a pool has.", "pool")
 	restingDesc   = desc("resting", "Released numbers and addresses that are not given to anybody else yet.", "pool")
@@ -57,7 +58,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		leaderDesc, revisionDesc, lagDesc, objectsDesc, skippedDesc, usedDesc, sizeDesc, restingDesc, orphansDesc,
+		leaderDesc, revisionDesc, lagDesc, objectsDesc, skippedDesc, doubtfulDesc, usedDesc, sizeDesc, restingDesc, orphansDesc,
 		connectedDesc, hostsDesc, agentLagDesc, missingDesc, messagesDesc, bytesDesc,
 	} {
 		out <- d
@@ -87,7 +88,12 @@ func (c *collector) model(m *ledger.Model, gauge gauge) {
 	known := max(c.revision.Load(), m.Revision())
 	gauge(revisionDesc, int(known))
 	gauge(lagDesc, int(known-m.Revision()))
-	gauge(skippedDesc, len(m.Problems()))
+	problems := map[bool]int{}
+	for _, problem := range m.Problems() {
+		problems[problem.Kept]++
+	}
+	gauge(skippedDesc, problems[false])
+	gauge(doubtfulDesc, problems[true])
 	alive := 0
 	for _, host := range m.Hosts() {
 		if !host.Dead {
