@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/state"
@@ -125,7 +126,8 @@ func (r *reign) work(ctx context.Context) {
 	r.daemon.objects.Run(ctx)
 }
 
-// seed writes what every cluster has and this one has not. It is repeated until it is done or the leadership ends.
+// seed writes what every cluster has and this one has not. It is repeated until it is done or the leadership ends. What is
+// there and cannot be read is left for an operator to repair; everything that does not need it works meanwhile.
 func (r *reign) seed(ctx context.Context) bool {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
@@ -134,6 +136,10 @@ func (r *reign) seed(ctx context.Context) bool {
 			Name: state.GlobalName, FwdMode: r.daemon.cfg.ForwardMode, NetworkInfraType: r.daemon.cfg.Infra,
 		})
 		if err == nil {
+			return true
+		}
+		if errors.Is(err, ledger.ErrUnreadable) {
+			r.daemon.log.WithError(err).Error("leading all the same: repair or remove the record")
 			return true
 		}
 		if ctx.Err() == nil && objects.KindOf(err) != objects.NotLeader {

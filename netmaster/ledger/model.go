@@ -44,6 +44,8 @@ type Problem struct {
 	// a later version wrote must not vanish from an earlier one); or, of an allocation, its number stays taken. Else it
 	// cannot be read and is left out.
 	Kept bool `json:"kept,omitempty"`
+
+	readable bool // so that plans may go by it
 }
 
 func newModel() *Model {
@@ -251,7 +253,11 @@ func (m *Model) set(a arrival) *Delta {
 	}
 	delete(m.problems, a.key)
 	if a.problem != nil {
-		m.problems[a.key] = Problem{a.key, a.revision, a.problem.Error(), a.record != nil}
+		_, placeholder := a.record.(*state.Allocation) // see decodeAllocation
+		m.problems[a.key] = Problem{
+			Key: a.key, Revision: a.revision, Reason: a.problem.Error(),
+			Kept: a.record != nil, readable: a.record != nil && !placeholder,
+		}
 	}
 	if old == nil && a.record == nil {
 		return nil
@@ -374,7 +380,6 @@ var kinds = []struct {
 	{state.AciGwPrefix, func() state.Record { return new(state.AciGw) }},
 	{state.AppProfilePrefix, func() state.Record { return new(state.AppProfile) }},
 	{state.ExtContractsGroupPrefix, func() state.Record { return new(state.ExtContractsGroup) }},
-	{barrierKey, func() state.Record { return new(barrier) }},
 }
 
 // unreadable owns allocations whose record cannot be read: their number stays taken until somebody repairs them.
@@ -386,8 +391,11 @@ func decode(key string, value []byte) (state.Record, error) {
 	if strings.HasPrefix(key, state.AllocationPrefix) {
 		return decodeAllocation(key, value)
 	}
-	if key == state.SchemaKey {
+	switch key {
+	case state.SchemaKey:
 		return decodeSchema(value)
+	case barrierKey:
+		return new(barrier), nil // whatever it holds: its revision counts
 	}
 	for _, kind := range kinds {
 		if strings.HasPrefix(key, kind.prefix) {

@@ -125,7 +125,7 @@ func read[T state.Record](tx *Tx, key string) T {
 }
 
 func (tx *Tx) depend(key string) {
-	if problem, bad := tx.l.model.problems[key]; bad {
+	if problem, bad := tx.l.model.problems[key]; bad && !problem.readable {
 		tx.err = fmt.Errorf("%w: %s", ErrUnreadable, problem.Reason)
 	}
 	if f := tx.l.flights[key]; f != nil {
