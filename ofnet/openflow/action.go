@@ -62,10 +62,9 @@ func Controller(id uint16) Action {
 	return encode(a)
 }
 
-// Punt is a copy of the packet for the connection with a controller id.
+// Punt is a copy of the packet, the whole of it, for the connection with a controller id.
 type Punt struct {
-	ID     uint16
-	MaxLen uint16 // bytes of the packet; 0 for all
+	ID uint16
 	// Meter limits how many are sent; the packet itself goes on whatever the meter says. 0 for none. The meter need
 	// not exist when the flow is added: until it does, nothing is limited.
 	Meter uint32
@@ -83,16 +82,13 @@ const (
 
 // Action is the punt as an action.
 func (p Punt) Action() Action {
-	if p.MaxLen == 0 {
-		p.MaxLen = of.OFPCML_NO_BUFFER
-	}
 	if p.Meter == 0 {
 		a := of.NewNXActionController(p.ID)
-		a.MaxLen, a.Reason = p.MaxLen, of.R_ACTION
+		a.MaxLen, a.Reason = of.OFPCML_NO_BUFFER, of.R_ACTION
 		return encode(a)
 	}
 	wire := append(nicira(of.NXAST_CONTROLLER2), 0, 0, 0, 0, 0, 0)
-	for _, property := range [][2]uint16{{puntMaxLen, p.MaxLen}, {puntID, p.ID}} {
+	for _, property := range [][2]uint16{{puntMaxLen, of.OFPCML_NO_BUFFER}, {puntID, p.ID}} {
 		wire = append(wire, 0, byte(property[0]), 0, 6, byte(property[1]>>8), byte(property[1]), 0, 0)
 	}
 	wire = binary.BigEndian.AppendUint32(append(wire, 0, puntMeter, 0, 8), p.Meter)

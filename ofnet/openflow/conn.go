@@ -25,8 +25,14 @@ type Options struct {
 	// Echo is how often the switch is asked for a sign of life; after three such times of silence the connection
 	// ends. Default 5 s.
 	Echo time.Duration
-	// Packets is how many packet-ins wait for their reader; the oldest are dropped. Default 256.
-	Packets int
+	// Packets is how many packet-ins wait for their reader, Removed how many removed flows; the oldest are dropped.
+	// Default 256 and 4096.
+	Packets, Removed int
+	// ControllerID is the id under which punts are sent to this connection. Those of another id are not; those
+	// without one have id 0.
+	ControllerID uint16
+	// Quiet has the switch send neither packet-ins nor removed flows.
+	Quiet bool
 }
 
 // Conn is a connection to one bridge. Its methods may be called at once; bundles wait for each other. It does not
@@ -48,8 +54,8 @@ type Conn struct {
 	bundle   chan struct{} // holds one token: bundles one after another
 	bundleID atomic.Uint32
 
-	packets chan PacketIn
-	dropped atomic.Uint64
+	packets queue[PacketIn]
+	removed queue[FlowRemoved]
 	heard   atomic.Bool // something came since the last tick
 	echoes  chan echoRequest
 	end     sync.Once
@@ -98,7 +104,7 @@ func Dial(ctx context.Context, socket string, opts Options) (*Conn, error) {
 	c.owned.Add(2)
 	go c.read()
 	go c.keepAlive()
-	if err := c.shakeHands(ctx); err != nil {
+	if err := c.shakeHands(ctx, opts); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("shaking hands with switch at %s: %w", socket, err)
 	}
@@ -117,11 +123,16 @@ func newConn(raw net.Conn, opts Options) *Conn {
 	if opts.Packets <= 0 {
 		opts.Packets = 256
 	}
+	if opts.Removed <= 0 {
+		opts.Removed = 4096
+	}
 	c := &Conn{
 		conn: raw, log: opts.Log, echo: opts.Echo,
 		pending: make(map[uint32]*call), watches: make(map[*watch]struct{}),
-		bundle: make(chan struct{}, 1), packets: make(chan PacketIn, opts.Packets),
-		echoes: make(chan echoRequest, 8), done: make(chan struct{}),
+		bundle:  make(chan struct{}, 1),
+		packets: queue[PacketIn]{waiting: make(chan PacketIn, opts.Packets)},
+		removed: queue[FlowRemoved]{waiting: make(chan FlowRemoved, opts.Removed)},
+		echoes:  make(chan echoRequest, 8), done: make(chan struct{}),
 	}
 	c.bundle <- struct{}{}
 	return c
@@ -130,7 +141,7 @@ func newConn(raw net.Conn, opts Options) *Conn {
 // badVersion is the code of a bad request that is of another version than was agreed on.
 const badVersion = 0
 
-func (c *Conn) shakeHands(ctx context.Context) error {
+func (c *Conn) shakeHands(ctx context.Context, opts Options) error {
 	if err := c.send(ctx, hello); err != nil {
 		return err
 	}
@@ -146,7 +157,10 @@ func (c *Conn) shakeHands(ctx context.Context) error {
 	if c.features, err = decodeFeatures(parts[0]); err != nil {
 		return err
 	}
-	return c.confirm(ctx, wantPackets)
+	if opts.Quiet {
+		return nil
+	}
+	return c.confirm(ctx, wantPackets, controllerID(opts.ControllerID))
 }
 
 // Features are what the switch told of itself.
@@ -182,10 +196,38 @@ func (c *Conn) fail(err error) {
 }
 
 // Packets delivers packet-ins. When nobody reads, the oldest are dropped.
-func (c *Conn) Packets() <-chan PacketIn { return c.packets }
+func (c *Conn) Packets() <-chan PacketIn { return c.packets.waiting }
 
 // DroppedPackets counts packet-ins that nobody read in time.
-func (c *Conn) DroppedPackets() uint64 { return c.dropped.Load() }
+func (c *Conn) DroppedPackets() uint64 { return c.packets.dropped.Load() }
+
+// Removed delivers flows that are gone and had SendFlowRem set. When nobody reads, the oldest are dropped.
+func (c *Conn) Removed() <-chan FlowRemoved { return c.removed.waiting }
+
+// DroppedRemoved counts removed flows that nobody read in time.
+func (c *Conn) DroppedRemoved() uint64 { return c.removed.dropped.Load() }
+
+// queue holds what the switch told by itself until it is read.
+type queue[T any] struct {
+	waiting chan T
+	dropped atomic.Uint64
+}
+
+// put never waits: it drops the oldest.
+func (q *queue[T]) put(v T) {
+	for {
+		select {
+		case q.waiting <- v:
+			return
+		default:
+		}
+		select {
+		case <-q.waiting:
+			q.dropped.Add(1)
+		default:
+		}
+	}
+}
 
 // read takes messages off the wire, in order, until the connection ends.
 func (c *Conn) read() {
@@ -241,28 +283,19 @@ func (c *Conn) take(kind uint8, xid uint32, body []byte) (err error) {
 		if err != nil {
 			return err
 		}
-		c.deliver(packet)
+		c.packets.put(packet)
+	case of.Type_FlowRemoved:
+		removed, err := decodeFlowRemoved(body)
+		if err != nil {
+			return err
+		}
+		c.removed.put(removed)
 	case of.Type_MultiPartReply:
 		return c.takePart(xid, body)
 	case of.Type_FeaturesReply, of.Type_BarrierReply, of.Type_EchoReply, of.Type_Experimenter:
 		c.answer(xid, reply{parts: [][]byte{body}})
 	}
 	return nil
-}
-
-func (c *Conn) deliver(packet PacketIn) {
-	for {
-		select {
-		case c.packets <- packet:
-			return
-		default:
-		}
-		select {
-		case <-c.packets:
-			c.dropped.Add(1)
-		default:
-		}
-	}
 }
 
 func (c *Conn) takeError(xid uint32, body []byte) error {

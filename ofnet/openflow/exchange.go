@@ -194,16 +194,12 @@ func (c *Conn) PacketOut(ctx context.Context, inPort uint32, actions Actions, fr
 
 // FlowStats reads the heads of the statistics of all flows whose cookie has these bits under mask; mask 0 takes all.
 func (c *Conn) FlowStats(ctx context.Context, cookie, mask uint64) ([]FlowStat, error) {
-	parts, err := c.ask(ctx, multipart(partFlow, flowStatsBody(cookie, mask)))
-	if err != nil {
-		return nil, fmt.Errorf("reading flow statistics: %w", err)
-	}
-	return decodeFlowStats(parts)
+	return c.QueryFlows(ctx, FlowQuery{Table: AllTables, Cookie: cookie, Mask: mask})
 }
 
 // Aggregate counts the flows whose cookie has these bits under mask, and their packets; mask 0 takes all.
 func (c *Conn) Aggregate(ctx context.Context, cookie, mask uint64) (Aggregate, error) {
-	parts, err := c.ask(ctx, multipart(partAggregate, flowStatsBody(cookie, mask)))
+	parts, err := c.ask(ctx, multipart(partAggregate, flowStatsBody(AllTables, cookie, mask)))
 	if err != nil {
 		return Aggregate{}, fmt.Errorf("counting flows: %w", err)
 	}

@@ -22,7 +22,9 @@ const (
 	partFlow      = 1
 	partAggregate = 2
 	partPort      = 4
+	partGroup     = 6
 	partGroupDesc = 7
+	partMeter     = 9
 )
 
 const (
@@ -33,7 +35,6 @@ const (
 	flowDeleteStrict = 4
 	anyGroup         = 0xffffffff
 	noBuffer         = 0xffffffff
-	allTables        = 0xff
 )
 
 // Mod is one change of a bundle.
@@ -102,7 +103,7 @@ func (m *Mod) append(buf []byte, xid uint32) ([]byte, error) {
 	case modDelete:
 		return appendFlowMod(buf, xid, flowDeleteStrict, &m.flow, 0)
 	case modDeleteCookie:
-		f := Flow{Table: allTables, Cookie: m.flow.Cookie}
+		f := Flow{Table: AllTables, Cookie: m.flow.Cookie}
 		return appendFlowMod(buf, xid, flowDelete, &f, m.mask)
 	case modGroup:
 		return appendGroup(buf, xid, &m.group)
@@ -250,6 +251,15 @@ func wantPackets(buf []byte, xid uint32) ([]byte, error) {
 	return appendMessage(buf, msg)
 }
 
+// controllerID names the connection for punts.
+func controllerID(id uint16) encoder {
+	return func(buf []byte, xid uint32) ([]byte, error) {
+		start := len(buf)
+		buf = append(vendor(buf, xid, of.Type_SetControllerId), 0, 0, 0, 0, 0, 0, byte(id>>8), byte(id))
+		return finish(buf, start)
+	}
+}
+
 func packetOut(inPort uint32, actions Actions, frame []byte) func([]byte, uint32) ([]byte, error) {
 	return func(buf []byte, xid uint32) ([]byte, error) {
 		start := len(buf)
@@ -287,9 +297,9 @@ func multipart(kind uint16, body []byte) func([]byte, uint32) ([]byte, error) {
 	}
 }
 
-// flowStatsBody asks for flows by cookie, in all tables and with any match.
-func flowStatsBody(cookie, mask uint64) []byte {
-	body := append(make([]byte, 0, 40), allTables, 0, 0, 0)
+// flowStatsBody asks for flows by table and cookie, with any match.
+func flowStatsBody(table uint8, cookie, mask uint64) []byte {
+	body := append(make([]byte, 0, 40), table, 0, 0, 0)
 	body = binary.BigEndian.AppendUint32(body, PortAny)
 	body = binary.BigEndian.AppendUint32(body, anyGroup)
 	body = append(body, 0, 0, 0, 0)

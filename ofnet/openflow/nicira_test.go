@@ -55,7 +55,7 @@ func policyFlows() []Flow {
 		Do(Conjunction(7, 64, 64)),
 		Do(Note([]byte("abc")), Note([]byte("12345678901234"))),
 		Do(ToGroup(1)),
-		Do(Punt{ID: 7}.Action(), Punt{ID: 7, MaxLen: 128}.Action(), Punt{}.Action(), Punt{MaxLen: 60}.Action(), Punt{Meter: 5}.Action(), Punt{ID: 8, Meter: 1, MaxLen: 99}.Action()),
+		Do(Punt{ID: 7}.Action(), Punt{}.Action(), Punt{Meter: 5}.Action(), Punt{ID: 8, Meter: 1}.Action()),
 		Do(SetDSCP(46), SetIPSrc(four), Resubmit(66), Bits(FieldReg0, 0, 1).Load(1), Whole(FieldIPTTL).Load(64)),
 		Do(Move(Whole(FieldARPTpa), reg9), Move(Whole(FieldARPSpa), Whole(FieldARPTpa)), Move(reg9, Whole(FieldARPSpa)), OutputIn()),
 		Do(XXReg(3).Load(six), Move(XXReg(3).Range(), XXReg(2).Range()), Move(Whole(FieldCTLabel), XXReg(1).Range()), Move(Bits(FieldCTLabel, 64, 48), Whole(FieldEthDst))),

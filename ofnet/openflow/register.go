@@ -74,7 +74,9 @@ func (x XXReg) Is(a netip.Addr) []Term {
 }
 
 // Load writes an IPv6 address into the register.
-func (x XXReg) Load(a netip.Addr) Action { return setField(address(0, x.field(), only6("register", a))) }
+func (x XXReg) Load(a netip.Addr) Action {
+	return setField(address(0, x.field(), only6("register", a)))
+}
 
 // Range is the register as source or target of a move.
 func (x XXReg) Range() Range { return Whole(x.field()) }

@@ -73,21 +73,33 @@ type FlowStat struct {
 	Packets  uint64
 	Bytes    uint64
 	Age      time.Duration
+	// Match is there if it was asked for. Fields that this package does not know are left out.
+	Match Match
 }
 
-func decodeFlowStats(parts [][]byte) ([]FlowStat, error) {
+func decodeFlowStats(parts [][]byte, matches bool) ([]FlowStat, error) {
+	const head = 48
 	var out []FlowStat
-	err := entries(parts, 48, func(b []byte) int { return int(binary.BigEndian.Uint16(b)) }, func(b []byte) {
-		out = append(out, FlowStat{
+	var failed error
+	err := entries(parts, head, func(b []byte) int { return int(binary.BigEndian.Uint16(b)) }, func(b []byte) {
+		stat := FlowStat{
 			Table:    b[2],
 			Age:      time.Duration(binary.BigEndian.Uint32(b[4:]))*time.Second + time.Duration(binary.BigEndian.Uint32(b[8:])),
 			Priority: binary.BigEndian.Uint16(b[12:]),
 			Cookie:   binary.BigEndian.Uint64(b[24:]),
 			Packets:  binary.BigEndian.Uint64(b[32:]),
 			Bytes:    binary.BigEndian.Uint64(b[40:]),
-		})
+		}
+		if matches {
+			oxm, _, err := cutMatch(b[head:])
+			if err == nil {
+				stat.Match, err = readMatch(oxm)
+			}
+			failed = errors.Join(failed, err)
+		}
+		out = append(out, stat)
 	})
-	return out, err
+	return out, errors.Join(err, failed)
 }
 
 // entries walks the variable-length entries of multipart bodies.
@@ -155,59 +167,4 @@ func decodePortStats(parts [][]byte) ([]PortStat, error) {
 		})
 	})
 	return out, err
-}
-
-// PacketIn is a packet that a flow sent to this connection.
-type PacketIn struct {
-	Table  uint8
-	Cookie uint64 // of the flow
-	InPort uint32
-	TunID  uint64
-	Regs   [16]uint32
-	Frame  []byte
-}
-
-// Value reads a register field as the flow left it.
-func (p *PacketIn) Value(r Reg) uint32 {
-	r.check(0)
-	return uint32(uint64(p.Regs[r.Index]) & r.mask() >> r.First)
-}
-
-func decodePacketIn(body []byte) (PacketIn, error) {
-	if len(body) < 20 {
-		return PacketIn{}, errShort
-	}
-	p := PacketIn{Table: body[7], Cookie: binary.BigEndian.Uint64(body[8:])}
-	match := body[16:]
-	length := int(binary.BigEndian.Uint16(match[2:]))
-	padded := (length + 7) / 8 * 8
-	if length < 4 || padded+2 > len(match) {
-		return PacketIn{}, fmt.Errorf("match of %d bytes in %d: %w", length, len(match), errShort)
-	}
-	p.Frame = match[padded+2:]
-	for oxm := match[4:length]; len(oxm) > 0; {
-		if len(oxm) < 4 || len(oxm) < 4+int(oxm[3]) {
-			return PacketIn{}, errShort
-		}
-		p.take(oxm[:4+int(oxm[3])])
-		oxm = oxm[4+int(oxm[3]):]
-	}
-	return p, nil
-}
-
-// take reads one field of the packet's metadata; those not asked for are passed over.
-func (p *PacketIn) take(oxm []byte) {
-	f, known := fieldByHeader[uint32(binary.BigEndian.Uint16(oxm))<<8|uint32(oxm[2]>>1)]
-	if !known || len(oxm) < 4+fields[f].size {
-		return
-	}
-	value := toNumber(oxm[4 : 4+fields[f].size])
-	switch {
-	case f == FieldInPort:
-		p.InPort = uint32(value)
-	case f == FieldTunID:
-		p.TunID = value
-	case f >= FieldReg0 && f < FieldReg0+16:
-		p.Regs[f-FieldReg0] = uint32(value)
-	}
 }
