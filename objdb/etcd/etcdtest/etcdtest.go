@@ -3,6 +3,7 @@ package etcdtest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -19,6 +20,8 @@ type Server struct {
 	URL string
 
 	dir, peer string
+	secure    *tls.Config // of NewSecure
+	options   []string    // of it
 	cmd       *exec.Cmd
 }
 
@@ -51,10 +54,10 @@ func (s *Server) Start(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command("/usr/bin/etcd", "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
+	s.cmd = exec.Command("/usr/bin/etcd", append(s.options, "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
 		"--listen-client-urls", s.URL, "--advertise-client-urls", s.URL,
 		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", "m="+s.peer,
-		"--heartbeat-interval", "20", "--election-timeout", "200")
+		"--heartbeat-interval", "20", "--election-timeout", "200")...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -76,7 +79,7 @@ func (s *Server) Await(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.secure}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
