@@ -35,7 +35,6 @@ package consul
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -47,6 +46,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/internal/meta"
 )
 
 // Config says where the cluster is.
@@ -107,12 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // sure that the poller misses nothing that comes after the commit.
 func (s *Store) start(ctx context.Context) error {
 	var err error
-	for {
-		if s.id, err = s.readID(ctx); !errors.Is(err, objdb.ErrConflict) {
-			break
-		}
-	}
-	if err != nil {
+	if s.id, err = meta.ID(ctx, s.Get, s.commit); err != nil {
 		return err
 	}
 	first, err := s.list(ctx, nowPrefix, 0)
@@ -129,30 +124,12 @@ func (s *Store) start(ctx context.Context) error {
 	return nil
 }
 
-// readID reads the store's id, making it first if there is none. ErrConflict: another client made it meanwhile.
-func (s *Store) readID(ctx context.Context) (string, error) {
-	kv, err := s.Get(ctx, objdb.IDKey)
-	if !errors.Is(err, objdb.ErrNotFound) {
-		return string(kv.Value), err
-	}
-	id := uuid.NewString()
-	_, err = s.commit(ctx, objdb.Txn{
-		If:   []objdb.Compare{objdb.Absent(objdb.IDKey)},
-		Then: []objdb.Op{objdb.Put(objdb.IDKey, []byte(id))},
-	})
-	return id, err
-}
-
 // ID implements objdb.Store.
 func (s *Store) ID() string { return s.id }
 
 // Revision implements objdb.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	kv, err := s.Get(ctx, objdb.TickKey)
-	if err != nil {
-		return 0, fmt.Errorf("reading the store's revision: %w", err)
-	}
-	return kv.Revision, nil
+	return meta.Revision(ctx, s.Get)
 }
 
 // Get implements objdb.Store.

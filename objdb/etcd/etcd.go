@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -27,6 +26,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/contiv/contiv/objdb"
+	"github.com/contiv/contiv/objdb/internal/meta"
 )
 
 const (
@@ -96,12 +96,7 @@ func New(ctx context.Context, client *clientv3.Client, source Source, root strin
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	var err error
-	for {
-		if s.id, err = s.readID(ctx); !errors.Is(err, objdb.ErrConflict) {
-			break
-		}
-	}
-	if err != nil {
+	if s.id, err = meta.ID(ctx, s.Get, s.commit); err != nil {
 		s.stop()
 		_ = client.Close() // the first error is the one to tell
 		return nil, fmt.Errorf("opening store: %w", err)
@@ -109,30 +104,12 @@ func New(ctx context.Context, client *clientv3.Client, source Source, root strin
 	return s, nil
 }
 
-// readID reads the store's id, making it first if there is none. ErrConflict: another client made it meanwhile.
-func (s *Store) readID(ctx context.Context) (string, error) {
-	kv, err := s.Get(ctx, objdb.IDKey)
-	if !errors.Is(err, objdb.ErrNotFound) {
-		return string(kv.Value), err
-	}
-	id := uuid.NewString()
-	_, err = s.commit(ctx, objdb.Txn{
-		If:   []objdb.Compare{objdb.Absent(objdb.IDKey)},
-		Then: []objdb.Op{objdb.Put(objdb.IDKey, []byte(id))},
-	})
-	return id, err
-}
-
 // ID implements objdb.Store.
 func (s *Store) ID() string { return s.id }
 
 // Revision implements objdb.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	kv, err := s.Get(ctx, objdb.TickKey)
-	if err != nil {
-		return 0, fmt.Errorf("reading the store's revision: %w", err)
-	}
-	return kv.Revision, nil
+	return meta.Revision(ctx, s.Get)
 }
 
 // Get implements objdb.Store.

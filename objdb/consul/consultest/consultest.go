@@ -4,17 +4,15 @@ package consultest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/contiv/contiv/objdb/internal/process"
 )
 
 // built is where "make consul" puts it, below the home directory.
@@ -25,7 +23,7 @@ type Server struct {
 	URL string
 
 	dir, config string
-	cmd         *exec.Cmd
+	process     process.Process
 	client      *http.Client
 }
 
@@ -33,7 +31,7 @@ type Server struct {
 func New(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{dir: tb.TempDir(), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	ports := freePorts(tb, 3)
+	ports := process.FreePorts(tb, 3)
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	s.configure(tb, basics(ports))
 	s.begin(tb)
@@ -50,22 +48,7 @@ func (s *Server) begin(tb testing.TB) {
 // FreeURL names a port of loopback that was free a moment ago.
 func FreeURL(tb testing.TB) string {
 	tb.Helper()
-	return fmt.Sprintf("http://127.0.0.1:%d", freePorts(tb, 1)[0])
-}
-
-// freePorts names ports of loopback that were free a moment ago: Consul cannot be handed listeners.
-func freePorts(tb testing.TB, n int) []int {
-	tb.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // of a TCP listener
-	}
-	return ports
+	return fmt.Sprintf("http://127.0.0.1:%d", process.FreePorts(tb, 1)[0])
 }
 
 // basics is the part of the configuration that every server has. The first port is that of http.
@@ -108,26 +91,14 @@ func binary(tb testing.TB) string {
 // Start starts the process, again after Kill with the data it had. It does not wait.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command(binary(tb), "agent", "-config-file", s.config) //nolint:gosec // the path is the developer's
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		tb.Fatalf("starting Consul (\"make consul\" builds it): %v", err)
-	}
+	s.process.Log = filepath.Join(s.dir, "log")
+	s.process.Start(tb, `"make consul" builds it`, binary(tb), "agent", "-config-file", s.config)
 }
 
 // Kill ends the process with SIGKILL; one that has ended is no error.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
-	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		tb.Error(err)
-	}
-	_ = s.cmd.Wait() // it was killed
+	s.process.Kill(tb)
 }
 
 // Await waits until the server has a leader, itself.

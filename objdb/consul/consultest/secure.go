@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/contiv/contiv/objdb/internal/process"
 )
 
 // NewSecure is New for a server with https, with client certificates, and with a token without which nothing may be
@@ -25,7 +27,7 @@ import (
 func NewSecure(tb testing.TB) (*Server, *tls.Config, string) {
 	tb.Helper()
 	s := &Server{dir: tb.TempDir()}
-	ports := freePorts(tb, 4)
+	ports := process.FreePorts(tb, 4)
 	s.URL = fmt.Sprintf("https://127.0.0.1:%d", ports[3])
 	certFile, keyFile, secure := s.certify(tb)
 	// The readiness of the server is told to anybody with a certificate: an empty answer will do.
