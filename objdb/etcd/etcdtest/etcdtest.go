@@ -4,15 +4,13 @@ package etcdtest
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"net"
+	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/contiv/contiv/objdb/internal/process"
 )
 
 // Server is a cluster of one, on loopback, with a data directory of its own. It ends with the test.
@@ -22,7 +20,7 @@ type Server struct {
 	dir, peer string
 	secure    *tls.Config // of NewSecure
 	options   []string    // of it
-	cmd       *exec.Cmd
+	process   process.Process
 }
 
 // New starts a server and waits until it serves.
@@ -38,40 +36,23 @@ func New(tb testing.TB) *Server {
 // FreeURL names a port of loopback that was free a moment ago: etcd cannot be handed a listener.
 func FreeURL(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return "http://" + l.Addr().String()
+	return fmt.Sprintf("http://127.0.0.1:%d", process.FreePorts(tb, 1)[0])
 }
 
 // Start starts the process, again after Kill with the data it had. It does not wait.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command("/usr/bin/etcd", append(s.options, "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
+	s.process.Log = filepath.Join(s.dir, "log")
+	s.process.Start(tb, "package etcd-server", "/usr/bin/etcd", append(s.options, "--name", "m", "--data-dir", filepath.Join(s.dir, "data"),
 		"--listen-client-urls", s.URL, "--advertise-client-urls", s.URL,
 		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", "m="+s.peer,
 		"--heartbeat-interval", "20", "--election-timeout", "200")...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		tb.Fatalf("starting etcd (package etcd-server): %v", err)
-	}
 }
 
 // Kill ends the process with SIGKILL; one that has ended is no error.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
-	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		tb.Error(err)
-	}
-	_ = s.cmd.Wait() // it was killed
+	s.process.Kill(tb)
 }
 
 // Await waits until the server serves.
