@@ -49,9 +49,9 @@ func (tx *txn) checkNoBgp(old, want *state.Global) error {
 	if !leaves && (want.NetworkInfraType != fabricACI || old.NetworkInfraType == fabricACI) {
 		return nil
 	}
-	if one, ok := tx.Any(ledger.AllBgps()).(*state.Bgp); ok {
-		return refuse(InUse, "there are Bgp configs, %q among them, that need forwarding mode %q and no ACI; delete Bgp configs first",
-			one.Key(), state.ForwardRouting)
+	if n := tx.Count(ledger.AllBgps()); n > 0 {
+		return refuse(InUse, "there are %d Bgp configs that need forwarding mode %q and no ACI; delete Bgp configs first",
+			n, state.ForwardRouting)
 	}
 	return nil
 }
