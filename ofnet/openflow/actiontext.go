@@ -104,6 +104,8 @@ func niciraText(body string) (string, error) {
 		return fmt.Sprintf("conjunction(%d,%d/%d)", u32(body, 12), int(body[10])+1, body[11]), nil
 	case of.NXAST_NOTE:
 		return noteText(body[10:]), nil
+	case of.NXAST_MULTIPATH:
+		return multipathText(body)
 	case of.NXAST_CT:
 		return ctText(body)
 	case of.NXAST_NAT:

@@ -115,7 +115,7 @@ type GroupType uint8
 // Types of groups.
 const (
 	GroupAll    GroupType = 0 // each, with a copy
-	GroupSelect GroupType = 1 // one, by weight; packets of one connection go through the same
+	GroupSelect GroupType = 1 // one, by weight, the same for all packets of a connection; see Multipath for many
 	// GroupIndirect has one bucket.
 	GroupIndirect GroupType = 2
 )
@@ -140,7 +140,9 @@ type Group struct {
 	Buckets []Bucket
 }
 
-// Bucket is a list of actions. Weight is for GroupSelect only, where 0 means never.
+// Bucket is a list of actions. Weight is for GroupSelect only, where 0 means never. A bucket writes to the packet (loads,
+// moves, sets, tags, in an order of the switch's) and then does one of Output, ToGroup, Resubmit and CT; SetGroup refuses
+// others, which the switch would pass over.
 type Bucket struct {
 	Weight  uint16
 	Actions Actions

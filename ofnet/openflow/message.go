@@ -180,8 +180,8 @@ func appendMatch(buf []byte, m Match) []byte {
 }
 
 func appendGroup(buf []byte, xid uint32, g *Group) ([]byte, error) {
-	if g.Size() > MaxGroupBytes {
-		return nil, fmt.Errorf("%d buckets take %d bytes, more than %d", len(g.Buckets), g.Size(), MaxGroupBytes)
+	if err := g.check(); err != nil {
+		return nil, err
 	}
 	msg := of.NewGroupMod()
 	msg.Command, msg.Type, msg.GroupId, msg.Xid = groupAddOrModify, uint8(g.Type), g.ID, xid

@@ -53,6 +53,7 @@ func policyFlows() []Flow {
 		Do(Learn{Table: 9}.Action()),
 		Do(Conjunction(7, 1, 3), Conjunction(9, 2, 2)),
 		Do(Conjunction(7, 64, 64)),
+		Do(Multipath{Ways: 4, Basis: 50, To: Bits(FieldReg0+4, 0, 16)}.Action(), Multipath{Ways: 1, To: reg9}.Action()),
 		Do(Note([]byte("abc")), Note([]byte("12345678901234"))),
 		Do(ToGroup(1)),
 		Do(Punt{ID: 7}.Action(), Punt{}.Action(), Punt{Meter: 5}.Action(), Punt{ID: 8, Meter: 1}.Action()),
@@ -63,7 +64,7 @@ func policyFlows() []Flow {
 	var flows []Flow
 	for i, a := range all {
 		m := ip()
-		if i == 18 {
+		if i == 19 {
 			m = NewMatch(EthType(EtherARP))
 		}
 		if i == 9 {

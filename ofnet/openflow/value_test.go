@@ -37,6 +37,36 @@ func TestImpossibleValuesPanic(t *testing.T) {
 		"mapped address":    func() { IPSrcAddr(netip.MustParseAddr("::ffff:1.2.3.4")) },
 		"v6 in ARP":         func() { ARPSpa(netip.MustParseAddr("fd00::1")) },
 		"unequal move":      func() { Move(Whole(FieldEthSrc), Whole(FieldIPSrc)) },
+		"bit beyond":        func() { Bits(FieldReg0, 31, 2) },
+		"in_port range":     func() { Whole(FieldInPort).Is(1) },
+		"load too large":    func() { Bits(FieldCTMark, 4, 1).Load(2) },
+		"load too wide":     func() { Whole(FieldCTLabel).Load(2) },
+		"no mask":           func() { CTMark(0, 0) },
+		"port of ICMP":      func() { DstPorts(ProtoICMP, 1, 1) },
+		"value off mask":    func() { DstPorts(ProtoTCP, 3, 2) },
+		"no flags":          func() { TCPFlags(0, 0) },
+		"DSCP":              func() { IPDSCP(64) },
+		"v4 register":       func() { XXReg(1).Load(netip.MustParseAddr("10.0.0.1")) },
+		"v4 target":         func() { NDTarget(netip.MustParseAddr("10.0.0.1")) },
+		"two zones":         func() { CT{Zone: 1, ZoneFrom: Bits(FieldReg0, 0, 16)}.Action() },
+		"short zone":        func() { CT{ZoneFrom: Bits(FieldReg0, 0, 15)}.Action() },
+		"exec, no commit":   func() { CT{Exec: Do(Whole(FieldCTMark).Load(1))}.Action() },
+		"nat, no commit":    func() { CT{NAT: DNAT(netip.MustParseAddr("10.0.0.1"), 0)}.Action() },
+		"port, no address":  func() { CT{Commit: true, NAT: NAT{Kind: NATDst, FirstPort: 3}}.Action() },
+		"range backwards": func() {
+			NAT{Kind: NATSrc, First: netip.MustParseAddr("10.0.0.2"), Last: netip.MustParseAddr("10.0.0.1")}.check()
+		},
+		"mixed range": func() {
+			NAT{Kind: NATSrc, First: netip.MustParseAddr("10.0.0.2"), Last: netip.MustParseAddr("fd00::1")}.check()
+		},
+		"nat to nowhere":    func() { CT{Commit: true, NAT: DNAT(netip.IPv4Unspecified(), 0)}.Action() },
+		"restore to":        func() { NAT{Kind: NATRestore, FirstPort: 1}.check() },
+		"clause 4 of 3":     func() { Conjunction(1, 4, 3) },
+		"one clause":        func() { Conjunction(1, 1, 1) },
+		"learn unequal":     func() { LearnMatch(Whole(FieldIPSrc), Whole(FieldIP6Src)) },
+		"learn too large":   func() { LearnLoadValue(Bits(FieldReg0, 0, 1), 2) },
+		"no way":            func() { Multipath{To: Bits(FieldReg0, 0, 2)}.Action() },
+		"too many ways":     func() { Multipath{Ways: 5, To: Bits(FieldReg0, 0, 2)}.Action() },
 		"delete everything": func() { DeleteCookie(1, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -50,14 +80,57 @@ func TestImpossibleValuesPanic(t *testing.T) {
 	}
 }
 
-func TestGroupTooLong(t *testing.T) {
-	g := Group{ID: 1}
-	for g.Size() <= MaxGroupBytes {
-		g.Buckets = append(g.Buckets, Bucket{Actions: Do(Output(1))})
+// TestGroupSizes tells how many buckets fit into one group, which is what those that split larger sets go by.
+func TestGroupSizes(t *testing.T) {
+	zone, svc := Bits(FieldReg0, 16, 16), Bits(FieldCTMark, 4, 1)
+	backend := func(a string) Actions {
+		return Do(CT{Commit: true, Table: 31, ZoneFrom: zone, NAT: DNAT(netip.MustParseAddr(a), 8080), Exec: Do(svc.Load(1),
+			Move(Bits(FieldReg0+4, 16, 16), Bits(FieldCTMark, 16, 16)), Bits(FieldCTLabel, 32, 32).Load(7), Bits(FieldCTLabel, 64, 48).Load(9))}.Action())
 	}
-	mod := SetGroup(g)
-	if _, err := mod.append(nil, 1); err == nil || !strings.Contains(err.Error(), "buckets") {
-		t.Errorf("error %v", err)
+	for name, test := range map[string]struct {
+		actions Actions
+		most    int
+	}{
+		"flood to a v4 peer":      {Do(SetTunID(7), SetTunDst(netip.MustParseAddr("10.0.0.1")), Output(10)), 511},
+		"flood to a v6 peer":      {Do(SetTunID(7), SetTunDst(netip.MustParseAddr("fd00::1")), Output(10)), 454},
+		"flood to a port":         {Do(Output(10)), 1023},
+		"backend of a service":    {backend("10.0.0.1"), 204},
+		"backend of a v6 service": {backend("fd00::1"), 186},
+		"backend with affinity":   {Do(Reg{Index: 3, Bits: 32}.Load(7), Resubmit(29)), 584},
+		"another group":           {Do(ToGroup(7)), 1364},
+	} {
+		g := Group{ID: 1, Type: GroupSelect}
+		for g.Size() <= MaxGroupBytes {
+			g.Buckets = append(g.Buckets, Bucket{Weight: 1, Actions: test.actions})
+		}
+		if most := len(g.Buckets) - 1; most != test.most {
+			t.Errorf("%s: %d buckets fit, want %d", name, most, test.most)
+		}
+		mod := SetGroup(g)
+		if _, err := mod.append(nil, 1); !errors.Is(err, ErrGroupTooLong) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		g.Buckets = g.Buckets[1:]
+		mod = SetGroup(g)
+		if data, err := mod.append(nil, 1); err != nil || len(data) != g.Size() {
+			t.Errorf("%s: %d bytes, want %d: %v", name, len(data), g.Size(), err)
+		}
+	}
+}
+
+func TestBucketsThatWouldBeCut(t *testing.T) {
+	for name, g := range map[string]Group{
+		"punt":         {Buckets: []Bucket{{Actions: Do(Punt{ID: 3}.Action())}}},
+		"learn":        {Buckets: []Bucket{{Actions: Do(Learn{Table: 3}.Action())}}},
+		"output twice": {Buckets: []Bucket{{Actions: Do(Output(1), Output(2))}}},
+		"ct, output":   {Buckets: []Bucket{{}, {Actions: Do(CT{Commit: true}.Action(), Output(2))}}},
+		"by register":  {Buckets: []Bucket{{Actions: Do(OutputReg(Reg{Bits: 32}))}}},
+		"indirect":     {Type: GroupIndirect},
+	} {
+		mod := SetGroup(g)
+		if _, err := mod.append(nil, 1); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 
