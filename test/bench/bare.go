@@ -12,11 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/contiv/contiv/netmaster/ledger"
-	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/embedded"
-	"github.com/contiv/contiv/objdb/memory"
 	"github.com/contiv/contiv/ofnet/protocol"
 	"github.com/contiv/contiv/state"
 	"github.com/sirupsen/logrus"
@@ -47,35 +44,23 @@ func (r *recorder) shape() shape {
 	return s
 }
 
-// shapes runs each kind of request once on a store in memory and tells what it wrote.
-func shapes(ctx context.Context) (network, address shape, err error) {
-	log := silent()
-	store := &recorder{Store: memory.New()}
-	defer store.Close() //nolint:errcheck // in memory
-	revision, err := store.Commit(ctx, objdb.Txn{Then: []objdb.Op{objdb.Put("lock/bench", nil)}})
+// shapeOf runs a request once on a store in memory and tells what it wrote.
+func shapeOf(ctx context.Context, kind request) (shape, error) {
+	w, err := newWorkshop(ctx)
 	if err != nil {
-		return network, address, fmt.Errorf("recording the shape of requests: %w", err)
+		return shape{}, err
 	}
-	book, err := ledger.Open(ctx, store, func() (objdb.Compare, bool) { return objdb.Unchanged("lock/bench", revision), true }, log)
-	if err != nil {
-		return network, address, fmt.Errorf("recording the shape of requests: %w", err)
-	}
-	defer book.Close()
-	own := objects.New(book, objects.Options{}, log)
-	if _, err = own.Seed(ctx, &state.Global{FwdMode: state.ForwardBridge}); err == nil {
-		_, err = own.RegisterHost(ctx, &protocol.RegisterRequest{Host: "host1", MTU: 1500})
+	defer w.close()
+	if _, err = w.RegisterHost(ctx, &protocol.RegisterRequest{Host: "host1", MTU: 1500}); err == nil {
+		_, err = w.CreateNetwork(ctx, &state.Network{TenantName: "default", NetworkName: "n", Encap: "vxlan", Subnet: "10.0.0.0/12"})
 	}
 	if err == nil {
-		_, err = own.CreateNetwork(ctx, &state.Network{TenantName: "default", NetworkName: "net1000", Encap: "vxlan", Subnet: "10.200.100.0/24"})
+		err = kind.shape(ctx, w)
 	}
 	if err != nil {
-		return network, address, fmt.Errorf("recording the shape of requests: %w", err)
+		return shape{}, fmt.Errorf("recording the shape of %s: %w", kind.name, err)
 	}
-	network = store.shape()
-	if _, err = own.ReserveAddress(ctx, "host1", &protocol.ReserveAddressRequest{Tenant: "default", Network: "net1000"}); err != nil {
-		return network, address, fmt.Errorf("recording the shape of requests: %w", err)
-	}
-	return network, store.shape(), nil
+	return w.store.shape(), nil
 }
 
 // serveBare is the denominator of P6: a bare net/http handler that does one fenced transaction of a shape per

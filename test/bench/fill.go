@@ -41,13 +41,13 @@ func (p population) place(tenant, endpoint, hosts int) (host, network int) {
 
 // workshop is netmaster's objects on a store in memory: what a benchmark makes there quickly is then copied.
 type workshop struct {
-	store *memory.Store
+	store *recorder
 	book  *ledger.Ledger
 	*objects.Objects
 }
 
 func newWorkshop(ctx context.Context) (*workshop, error) {
-	w := &workshop{store: memory.New()}
+	w := &workshop{store: &recorder{Store: memory.New()}}
 	revision, err := w.store.Commit(ctx, objdb.Txn{Then: []objdb.Op{objdb.Put("lock/bench", nil)}})
 	if err != nil {
 		return nil, fmt.Errorf("preparing a store in memory: %w", err)

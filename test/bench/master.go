@@ -209,3 +209,13 @@ func get(ctx context.Context, url string) (int, error) {
 	body, err := send(request)
 	return len(body), err
 }
+
+// diskSpace is what a file takes on its disk.
+func diskSpace(path string) (float64, error) {
+	const block = 512
+	var found syscall.Stat_t
+	if err := syscall.Stat(path, &found); err != nil {
+		return 0, fmt.Errorf("measuring %s: %w", path, err)
+	}
+	return float64(found.Blocks) * block, nil
+}

@@ -12,19 +12,30 @@ func rows() []row {
 }
 
 func clusterRows() []row {
-	return []row{
+	return slices.Concat([]row{
 		{"P1", "TCP, same host", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(sameHost)},
 		{"P1", "TCP, across hosts", "Mbit/s", "one NORMAL flow", atLeast(0.95), throughput(acrossHosts)},
 		{"P4", "install 10 000 flows", "ms", "ovs-ofctl --bundle", atMost(1.4), installFlows},
 		{"P5", "CNI ADD + DEL, one at a time", "ms", "bridge + host-local", atMost(1), attach(1)},
 		{"P5", "CNI ADD + DEL, 8 at once", "ms", "bridge + host-local", atMost(1), attach(8)},
-		{"P6", "network create, 1 client", "per s", "bare handler", atLeast(0.7), networkCreates(1)},
-		{"P6", "network create, 8 clients", "per s", "bare handler", atLeast(0.7), networkCreates(8)},
-		{"P6", "address in one network, 1 client", "per s", "bare handler", atLeast(0.7), addressReserves(1)},
-		{"P6", "address in one network, 8 clients", "per s", "bare handler", atLeast(0.7), addressReserves(8)},
-		{"P9", "probes lost by all kill -9 of netplugin", "packets", "", atMost(0), lost(sandbox.Netplugin)},
-		{"P9", "probes lost by all kill -9 of netmaster", "packets", "", atMost(0), lost(sandbox.Netmaster)},
-		{"P10", "3-host sandbox ready", "s", "", nil, ready},
+	},
+		rateRows(networkCreate), rateRows(groupCreate), rateRows(ruleCreate), rateRows(addressReserve),
+		sizeRows(), failoverRows(),
+		[]row{
+			{"P9", "probes lost by all kill -9 of netplugin", "packets", "", atMost(0), lost(sandbox.Netplugin)},
+			{"P9", "probes lost by all kill -9 of netmaster", "packets", "", atMost(0), lost(sandbox.Netmaster)},
+			{"P10", "3-host sandbox ready", "s", "", nil, ready},
+		})
+}
+
+// rateRows are the rows of P6 for a kind of request.
+func rateRows(kind request) []row {
+	one, eight := rates(kind, 1), rates(kind, 8)
+	return []row{
+		{"P6", kind.name + ", 1 client", "per s", "bare handler", atLeast(0.7), one.figure("rate")},
+		{"P6", kind.name + ", 8 clients", "per s", "bare handler", atLeast(0.7), eight.figure("rate")},
+		{"P6", kind.name + ", processor time, 1 client", "us", "bare handler", nil, one.figure("cpu")},
+		{"P6", kind.name + ", processor time, 8 clients", "us", "bare handler", nil, eight.figure("cpu")},
 	}
 }
 
