@@ -2,7 +2,7 @@
 # Installs the Debian packages that building, the demo and the tests use. Says nothing when all are there.
 set -euo pipefail
 
-packages=(gcc libc6-dev curl openvswitch-switch etcd-server docker.io busybox-static ethtool iproute2 iputils-ping iperf3 tcpdump procps iptables)
+packages=(gcc libc6-dev curl openvswitch-switch etcd-server etcd-client docker.io busybox-static ethtool iproute2 iputils-ping iperf3 tcpdump procps iptables)
 
 missing=()
 for package in "${packages[@]}"; do

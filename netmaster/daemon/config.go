@@ -38,6 +38,8 @@ type Config struct {
 	AddressRest   time.Duration // 0: not at all
 
 	Log LogConfig
+	// Restore is a snapshot to make the embedded store of, after which the process ends; empty: none.
+	Restore string
 	// Pprof serves profiles of the process below /debug/pprof/.
 	Pprof bool
 }
@@ -149,6 +151,9 @@ func (c *Config) checkStore() error {
 	}
 	if err := checkEndpoints("consul", "8500", c.Consul); err != nil {
 		return err
+	}
+	if c.Restore != "" && c.external() {
+		return badConfig("--restore is for the embedded store; restore etcd with \"etcdctl snapshot restore\", Consul with \"consul snapshot restore\"")
 	}
 	if !c.external() && c.DataDir == "" {
 		return badConfig("--data-dir is empty; name a directory for the embedded store, or an external store with --etcd or --consul")

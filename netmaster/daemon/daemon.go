@@ -299,7 +299,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		AddressRest: d.cfg.AddressRest, HostDeadAfter: d.cfg.HostDeadAfter,
 	}, d.log)
 	d.agents = distribute.NewServer(distribute.Config{
-		Operations: operations.New(d.objects, d.ledger),
+		Operations: operations.New(d.objects, d.ledger, d.log),
 		Masters:    d.roster.rpcAddresses,
 		Build:      build.Version,
 		Log:        d.log,

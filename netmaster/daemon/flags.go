@@ -14,6 +14,7 @@ import (
 	"github.com/contiv/contiv/install/environment"
 	"github.com/contiv/contiv/install/version"
 	"github.com/contiv/contiv/netmaster/objects"
+	"github.com/contiv/contiv/objdb/embedded"
 	"github.com/contiv/contiv/state"
 )
 
@@ -92,7 +93,14 @@ func act(c *cli.Context, stdout, stderr io.Writer) error {
 	for _, warning := range append(warnings, environment.Unknown(envPrefix, flags(), os.Environ())...) {
 		log.Warn(warning)
 	}
-	return Run(c.Context, cfg, log)
+	if cfg.Restore == "" {
+		return Run(c.Context, cfg, log)
+	}
+	if err := embedded.Restore(c.Context, cfg.Restore, embedded.Config{Dir: cfg.DataDir, Log: log}); err != nil {
+		return err //nolint:wrapcheck // says what was being done
+	}
+	fmt.Fprintf(stdout, "restored %s into %s; start netmaster to go on with it\n", cfg.Restore, cfg.DataDir)
+	return nil
 }
 
 // Categories of --help.
@@ -138,6 +146,7 @@ func flags() []cli.Flag {
 		text(catStore, "data-dir", "DATA_DIR", "/var/lib/contiv", "directory of the embedded store, used when no other is named"),
 		text(catStore, "etcd,etcd-endpoints", "ETCD_ENDPOINTS", "", "comma list of etcd URLs, such as http://10.0.0.1:2379"),
 		text(catStore, "consul,consul-endpoints", "CONSUL_ENDPOINTS", "", "comma list of Consul URLs, such as http://10.0.0.1:8500; its token comes from CONSUL_HTTP_TOKEN"),
+		text(catStore, "restore", "", "", "FILE from /debug/snapshot: make the embedded store in --data-dir of it, which must hold none, and end"),
 		text(catStore, "store-cert", "STORE_CERT", "", "file with the certificate shown to the store (default: that of --tls-cert)"),
 		text(catStore, "store-key", "STORE_KEY", "", "file with its key"),
 		text(catStore, "store-ca", "STORE_CA", "", "file with the authorities that the store's certificate is checked against"),
@@ -213,7 +222,7 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		StoreTLS:      Certificates{Cert: c.String("store-cert"), Key: c.String("store-key"), CA: c.String("store-ca")},
 		HostDeadAfter: c.Duration("host-dead-after"), AddressRest: c.Duration("address-rest"),
 		Log:   LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log") || format == "json"},
-		Pprof: c.Bool("pprof"),
+		Pprof: c.Bool("pprof"), Restore: c.String("restore"),
 	}
 	if c.Bool("use-syslog") {
 		cfg.Log.Syslog = given(c, "syslog-url", "udp://127.0.0.1:514")

@@ -12,10 +12,14 @@ import (
 
 	"github.com/contiv/contiv/netmaster/api"
 	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/objdb/embedded"
 )
 
 // readyTime is how long the store may take to answer before this netmaster counts as not ready.
 const readyTime = time.Second
+
+// snapshotTime is how long a client may take to fetch a snapshot.
+const snapshotTime = 10 * time.Minute
 
 // front answers REST from the first moment on: what tells how the process is by itself, everything else by the API as
 // soon as that stands. It implements http.Handler.
@@ -80,6 +84,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.daemon.metrics.Handler().ServeHTTP(w, r)
 		return
 	}
+	if path == "/debug/snapshot" && r.Method == http.MethodGet && f.api.Load() != nil {
+		certified(http.HandlerFunc(f.snapshot)).ServeHTTP(w, r)
+		return
+	}
 	if f.daemon.cfg.Pprof && (path == "/debug/pprof" || strings.HasPrefix(path, "/debug/pprof/")) {
 		certified(profiles()).ServeHTTP(w, r)
 		return
@@ -130,4 +138,23 @@ func profiles() http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// snapshot answers with the whole embedded store. Its end is marked by a checksum, so that one that broke off is not
+// restored by mistake.
+func (f *front) snapshot(w http.ResponseWriter, r *http.Request) {
+	store, ok := f.daemon.store.(*embedded.Store)
+	if !ok {
+		api.Refuse(http.StatusNotImplemented, func() string {
+			return "the store is not in netmaster: back it up with its own tools (docs/backup.md)"
+		}).ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="contiv-snapshot.db"`)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(snapshotTime)) // else the server's own counts
+	if err := store.Snapshot(r.Context(), w); err != nil {
+		f.daemon.log.WithError(err).Warn("a snapshot was not taken to its end")
+		panic(http.ErrAbortHandler) // so that the client sees that it broke off
+	}
 }

@@ -109,7 +109,7 @@ const (
 // Server serves the agents while this netmaster leads. All methods may be called at once.
 type Server struct {
 	config Config
-	turns  chan struct{} // holds one for each session that has its turn
+	turns  chan struct{}                           // holds one for each session that has its turn
 	sent   struct{ messages, bytes atomic.Uint64 } // see Traffic
 
 	mu       sync.RWMutex

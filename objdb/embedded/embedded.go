@@ -71,9 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.Log == nil {
-		cfg.Log = logrus.NewEntry(logrus.StandardLogger())
-	}
+	cfg.Log = orStandard(cfg.Log)
 	server, err := etcdserver.NewServer(serverConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("starting etcd: %w", err)
@@ -98,6 +96,13 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return &Store{Store: client, server: server}, nil
+}
+
+func orStandard(log *logrus.Entry) *logrus.Entry {
+	if log == nil {
+		return logrus.NewEntry(logrus.StandardLogger())
+	}
+	return log
 }
 
 // Close stops the client and then the server; the directory can be opened again afterwards.

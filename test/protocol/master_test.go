@@ -50,7 +50,7 @@ func newRealMaster(t *testing.T) *realMaster {
 		t.Fatal(err)
 	}
 	m := &realMaster{Objects: objects.New(l, objects.Options{}, quietLog()), ledger: l, address: listener.Addr().String()}
-	m.server = distribute.NewServer(distribute.Config{Operations: operations.New(m.Objects, l), Log: quietLog()})
+	m.server = distribute.NewServer(distribute.Config{Operations: operations.New(m.Objects, l, quietLog()), Log: quietLog()})
 	m.SetAgents(m.server)
 	m.server.SetLeader(true, m.address)
 	t.Cleanup(operations.Feed(l, m.server, quietLog()))

@@ -20,12 +20,15 @@ import (
 type Operations struct {
 	objects *objects.Objects
 	ledger  *ledger.Ledger
+	log     *logrus.Entry
 }
 
 var _ distribute.Operations = (*Operations)(nil)
 
 // New makes the operations on objects that live in a ledger.
-func New(o *objects.Objects, l *ledger.Ledger) *Operations { return &Operations{o, l} }
+func New(o *objects.Objects, l *ledger.Ledger, log *logrus.Entry) *Operations {
+	return &Operations{o, l, log}
+}
 
 // Feed publishes what the ledger holds, now and after every change, until stop is called. When it returns the server
 // has everything the ledger has; afterwards the server has a change before any caller of the ledger can see it.
@@ -49,7 +52,54 @@ func Feed(l *ledger.Ledger, server *distribute.Server, log *logrus.Entry) (stop 
 // RegisterHost implements distribute.Hosts.
 func (o *Operations) RegisterHost(ctx context.Context, request protocol.RegisterRequest) (distribute.Registration, error) {
 	out, err := o.objects.RegisterHost(ctx, &request)
-	return distribute.Registration{Lost: out.Lost, Revision: out.Revision}, answer(err)
+	if err != nil {
+		return distribute.Registration{}, answer(err)
+	}
+	registration := distribute.Registration{Lost: out.Lost, Revision: out.Revision}
+	if len(out.Lost) > 0 && o.comesFromAnotherPast(request.Position) {
+		o.relearn(ctx, &request, &registration)
+	}
+	return registration, nil
+}
+
+// comesFromAnotherPast tells whether a position is not one of the store's history: then the store was restored from a
+// backup that is older than what the host knows.
+func (o *Operations) comesFromAnotherPast(position protocol.Position) bool {
+	if position.Store == "" {
+		return false
+	}
+	var now int64
+	o.ledger.ViewCached(func(m *ledger.Model) { now = m.Revision() })
+	return position.Store != o.ledger.StoreID() || position.Revision > now
+}
+
+// relearn records the endpoints that the host has and a restored store does not know, as far as their tenant, network and
+// group are there and nobody else has their addresses. The others stay lost.
+func (o *Operations) relearn(ctx context.Context, request *protocol.RegisterRequest, registration *distribute.Registration) {
+	attached := make(map[protocol.EndpointID]protocol.Attachment, len(request.Attachments))
+	for _, a := range request.Attachments {
+		attached[a.ID] = a
+	}
+	lost := registration.Lost[:0]
+	for _, id := range registration.Lost {
+		a := attached[id]
+		made, revision, err := o.objects.CreateEndpoint(ctx, &protocol.CreateEndpointRequest{
+			ID: a.ID, Tenant: a.Tenant, Network: a.Network, Groups: a.Groups, IPv4: a.IPv4, IPv6: a.IPv6, MAC: a.MAC,
+		})
+		log := o.log.WithFields(logrus.Fields{"endpoint": id.String(), "host": request.Host})
+		switch {
+		case err != nil:
+			log.WithError(err).Warn("the restored store does not know an endpoint, and it cannot be recorded again: it is lost")
+			lost = append(lost, id)
+		case made.IPv4 != a.IPv4 || made.IPv6 != a.IPv6 || made.MAC != a.MAC:
+			log.Warn("the restored store knows an endpoint with other addresses than its host: it is lost")
+			lost = append(lost, id)
+		default:
+			log.Info("recorded an endpoint again that the restored store did not know")
+			registration.Revision = max(registration.Revision, revision)
+		}
+	}
+	registration.Lost = lost
 }
 
 // CreateEndpoint implements distribute.Endpoints.
