@@ -123,13 +123,13 @@ func (t entityTags) haveVersion(revision int64) bool {
 
 // tagsIn reads a header of the form `*` or `"a", W/"b"` (RFC 9110, section 13.1).
 func tagsIn(r *http.Request, name string) (entityTags, error) {
-	rest := strings.TrimSpace(strings.Join(r.Header.Values(name), ","))
-	tags := entityTags{given: rest != ""}
-	if rest == "*" {
-		tags.all = true
+	values := r.Header.Values(name)
+	rest := strings.TrimSpace(strings.Join(values, ","))
+	tags := entityTags{given: len(values) > 0, all: rest == "*"}
+	if !tags.given || tags.all {
 		return tags, nil
 	}
-	for rest != "" {
+	for more := true; more; more = rest != "" {
 		var tag entityTag
 		rest, tag.weak = strings.CutPrefix(rest, "W/")
 		quoted, isQuoted := strings.CutPrefix(rest, `"`)
