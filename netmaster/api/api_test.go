@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a netmaster without agents and election on a store in memory.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	store   *memory.Store
 	objects *objects.Objects
 	options api.Options
@@ -90,7 +90,7 @@ func (c *cluster) LocalAddress() string { return "192.0.2.10:9999" }
 func (c *cluster) Masters() []string    { return []string{"192.0.2.11:9999", "192.0.2.10:9999"} }
 
 // newRig starts a netmaster; change, if not nil, has the last word on its options.
-func newRig(t *testing.T, change func(*api.Options)) *rig {
+func newRig(t testing.TB, change func(*api.Options)) *rig {
 	t.Helper()
 	ctx := t.Context()
 	store := memory.New()
