@@ -24,6 +24,7 @@ const (
 	EventDelete EventType = "delete" // it is gone, or is no longer what was asked for
 	EventReset  EventType = "reset"  // forget everything; what there is follows
 	EventSynced EventType = "synced" // everything there is has been told
+	EventAlive  EventType = "alive"  // nothing happened up to Resume; now and then, on quiet streams
 )
 
 // Change is the wire form of an event: the data of put and delete has all of it, that of reset and synced the revision.
@@ -105,10 +106,10 @@ func watch[T any](ctx context.Context, c *Client, path string, query url.Values,
 			if id, err := strconv.ParseInt(raw.LastEventID, 10, 64); err == nil {
 				since = id
 			}
-			if raw.Type == "" {
-				continue // a sign of life
-			}
 			event := Event[T]{Type: EventType(raw.Type), Resume: since}
+			if raw.Type == "" {
+				event.Type, raw.Data = EventAlive, "{}" // it has an id only
+			}
 			if err := json.Unmarshal([]byte(raw.Data), &event.Change); err != nil {
 				yield(Event[T]{}, fmt.Errorf("watching: reading the event %q: %w", raw.Type, err))
 				return
