@@ -174,7 +174,6 @@ func TestSlowWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +187,10 @@ func TestSlowWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() {
+		_ = conn.Close() // first: the body is read to its end when it is closed
+		_ = resp.Body.Close()
+	}()
 	slow := &wire{t, bufio.NewReader(resp.Body), resp}
 	for range 3 {
 		slow.block()
