@@ -267,6 +267,20 @@ func (p *program) groupsAgree(ids []uint32) bool {
 	return true
 }
 
+// metersAgree tells whether the switch has the acknowledged meters.
+func (p *program) metersAgree(stats []openflow.MeterStat) bool {
+	there := make(map[uint32]bool, len(stats))
+	for _, m := range stats {
+		there[m.ID] = true
+	}
+	for id, m := range p.meters {
+		if !m.dirty && !m.gone && !there[id] {
+			return false
+		}
+	}
+	return true
+}
+
 // chunks splits units into bundles of at most limit changes; a unit that is larger goes alone.
 func chunks(units []*unit, limit int) [][]*unit {
 	var out [][]*unit

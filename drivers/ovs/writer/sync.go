@@ -125,10 +125,14 @@ func (w *Writer) agrees(ctx context.Context, conn *openflow.Conn) (bool, error) 
 	if err != nil {
 		return false, err
 	}
+	meters, err := conn.MeterStats(ctx)
+	if err != nil {
+		return false, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	least, most := w.program.expected()
-	ok := least <= int(sum.Flows) && int(sum.Flows) <= most && w.program.groupsAgree(groups)
+	ok := least <= int(sum.Flows) && int(sum.Flows) <= most && w.program.groupsAgree(groups) && w.program.metersAgree(meters)
 	if !ok {
 		w.cfg.Log.WithField("flows", sum.Flows).WithField("want", least).Warn("the switch lost flows, installing all again")
 	}
@@ -189,11 +193,15 @@ func (w *Writer) finish() {
 	w.advance()
 }
 
-// sweep deletes flows of other rounds and groups that the program does not have.
+// sweep deletes flows of other rounds, and groups and meters that the program does not have.
 func (w *Writer) sweep(ctx context.Context, conn *openflow.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	ids, err := conn.GroupIDs(ctx)
+	if err != nil {
+		return err
+	}
+	meters, err := conn.MeterStats(ctx)
 	if err != nil {
 		return err
 	}
@@ -204,8 +212,22 @@ func (w *Writer) sweep(ctx context.Context, conn *openflow.Conn) error {
 			mods = append(mods, openflow.DeleteGroup(id))
 		}
 	}
+	var old []uint32
+	for _, m := range meters {
+		if w.program.meters[m.ID] == nil {
+			old = append(old, m.ID)
+		}
+	}
 	w.mu.Unlock()
-	return conn.Commit(ctx, mods)
+	if err := conn.Commit(ctx, mods); err != nil {
+		return err
+	}
+	for _, id := range old { // after the flows, which would go with them
+		if err := conn.DeleteMeter(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write sends all pending changes but those of owners that are held back.

@@ -6,8 +6,8 @@
 //
 // Each flow carries a round in its cookie. After a start of the agent nothing is touched until Start. Then
 // everything is added under a round that no flow has yet: adding a flow that is there already only renews its cookie
-// and actions, so that traffic goes on. When all is added, flows of any other round are deleted, with groups that are not
-// of the program. The same is done when the switch lost flows, and when a round was not finished.
+// and actions, so that traffic goes on. When all is added, flows of any other round are deleted, with groups and meters
+// that are not of the program. The same is done when the switch lost flows, and when a round was not finished.
 //
 // # Refusals
 //

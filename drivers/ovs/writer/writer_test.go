@@ -77,6 +77,7 @@ func TestRounds(t *testing.T) {
 	o.Ofctl("add-flow", "cookie=0x1,table=9,priority=1,actions=drop")
 	o.Ofctl("add-flow", "cookie=0xffff000000000001,table=28,priority=1,actions=drop")
 	o.Ofctl("add-group", "group_id=77,type=all,bucket=actions=output:1")
+	o.Ofctl("add-meter", "meter=88 pktps bands=type=drop rate=1")
 	var r rounds
 	w := start(t, o, &r)
 	o.Wait("the writer to connect", func() bool { return w.State().Connected })
@@ -94,7 +95,7 @@ func TestRounds(t *testing.T) {
 	}
 	wait(t, w, begin(w, program))
 	flows := o.Flows()
-	if has(flows, "table=9") || has(o.Groups(), "group_id=77") {
+	if has(flows, "table=9") || has(o.Groups(), "group_id=77") || strings.Contains(o.Ofctl("dump-meters"), "meter=88") {
 		t.Errorf("what is not in the program stayed: %v %v", flows, o.Groups())
 	}
 	if !has(flows, "cookie=0xffff000000000001") || !has(flows, "cookie=0x1000000000007") || !has(flows, "meter:5,group:1") || len(flows) != 3 {
