@@ -71,33 +71,44 @@ func (t CTTuple) String() string {
 
 // check finds what the switch would take for something wider, or for something else.
 func (f CTFlush) check() error {
-	if f.Orig.Proto != 0 && f.Reply.Proto != 0 && f.Orig.Proto != f.Reply.Proto {
-		return fmt.Errorf("protocols %d and %d in one connection", f.Orig.Proto, f.Reply.Proto)
-	}
-	four, six := false, false
-	for _, t := range []CTTuple{f.Orig, f.Reply} {
-		for _, a := range []netip.Addr{t.Src, t.Dst} {
-			if a.Is4In6() || a.Zone() != "" || a.IsValid() && a.IsUnspecified() {
-				return fmt.Errorf("address %v", a)
-			}
-			four, six = four || a.Is4(), six || a.Is6()
-		}
-		switch {
-		case (t.SrcPort != 0 || t.DstPort != 0) && t.Proto != ProtoTCP && t.Proto != ProtoUDP && t.Proto != ProtoSCTP:
-			return fmt.Errorf("ports of protocol %d", t.Proto)
-		case t.ICMPID != 0 && t.Proto != ProtoICMP:
-			return fmt.Errorf("ICMP id of protocol %d", t.Proto)
-		}
-	}
-	if four && six {
-		return errors.New("addresses of both families")
-	}
-	if f.Orig.Proto == ProtoICMP && (f.Reply != CTTuple{} || !f.Orig.Src.IsValid() || !f.Orig.Dst.IsValid()) || f.Orig.Proto == 0 && f.Reply.Proto == ProtoICMP {
-		return errors.New("connections of ICMP need both addresses and the id of the request, and nothing else")
+	if err := errors.Join(f.Orig.check(), f.Reply.check()); err != nil {
+		return err
 	}
 	proto := max(f.Orig.Proto, f.Reply.Proto)
-	if zoneOnly := f == (CTFlush{Zone: f.Zone}); proto == ProtoICMPv6 || proto == 0 && !four && !zoneOnly {
+	if least := min(f.Orig.Proto, f.Reply.Proto); least != 0 && least != proto {
+		return fmt.Errorf("protocols %d and %d in one connection", least, proto)
+	}
+	four, six := f.Orig.families()
+	four2, six2 := f.Reply.families()
+	if four, six = four || four2, six || six2; four && six {
+		return errors.New("addresses of both families")
+	}
+	switch {
+	case f == CTFlush{Zone: f.Zone}:
+		return nil
+	case proto == ProtoICMPv6 || proto == 0 && !four:
 		return errors.New("connections of ICMPv6 are flushed with their zone only")
+	case proto == ProtoICMP && (f.Reply != CTTuple{} || !f.Orig.Src.IsValid() || !f.Orig.Dst.IsValid()):
+		return errors.New("connections of ICMP need both addresses and the id of the request, and nothing else")
+	}
+	return nil
+}
+
+func (t CTTuple) families() (four, six bool) {
+	return t.Src.Is4() || t.Dst.Is4(), t.Src.Is6() || t.Dst.Is6()
+}
+
+func (t CTTuple) check() error {
+	for _, a := range []netip.Addr{t.Src, t.Dst} {
+		if a.Is4In6() || a.Zone() != "" || a.IsValid() && a.IsUnspecified() {
+			return fmt.Errorf("address %v", a)
+		}
+	}
+	switch {
+	case (t.SrcPort != 0 || t.DstPort != 0) && t.Proto != ProtoTCP && t.Proto != ProtoUDP && t.Proto != ProtoSCTP:
+		return fmt.Errorf("ports of protocol %d", t.Proto)
+	case t.ICMPID != 0 && t.Proto != ProtoICMP:
+		return fmt.Errorf("ICMP id of protocol %d", t.Proto)
 	}
 	return nil
 }

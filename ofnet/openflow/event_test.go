@@ -195,7 +195,8 @@ func TestMeterCounts(t *testing.T) {
 func TestFlushConnections(t *testing.T) {
 	ovs, c, ctx := start(t)
 	if err := c.Commit(ctx, addAll([]Flow{
-		{Priority: 1, Match: NewMatch(EthType(EtherIPv4), IPDst(netip.MustParsePrefix("10.0.0.0/24"))), Actions: Do(CT{Commit: true, Zone: 9}.Action())},
+		{Priority: 1, Match: NewMatch(EthType(EtherIPv4), IPDst(netip.MustParsePrefix("10.0.0.0/24"))), Actions: Do(
+			CT{Commit: true, Zone: 9, Exec: Do(ctSvcID.Load(7), ctMAC.Load(mac1.Number()), ctRule.Load(5))}.Action())},
 		{Priority: 1, Match: NewMatch(EthType(EtherIPv6)), Actions: Do(CT{Commit: true, Zone: 9}.Action())},
 		{Priority: 1, Match: NewMatch(EthType(EtherIPv4), IPDst(netip.MustParsePrefix("10.0.1.0/24"))), Actions: Do(
 			CT{Commit: true, Zone: 8, NAT: DNAT(netip.MustParseAddr("10.0.2.2"), 8080)}.Action())},
@@ -211,6 +212,22 @@ func TestFlushConnections(t *testing.T) {
 		{ProtoUDP, "10.0.0.1:1", "10.0.0.2:80"}, {ProtoUDP, "10.0.0.1:1", "10.0.0.2:53"}, {ProtoICMP, "10.0.0.1:0", "10.0.0.2:0"},
 		{ProtoSCTP, "10.0.0.1:1", "10.0.0.2:80"}, {ProtoTCP, "[fd00::1]:1", "[fd00::2]:80"}, {ProtoUDP, "[fd00::1]:1", "[fd00::2]:80"},
 		{ProtoICMPv6, "[fd00::1]:0", "[fd00::2]:0"}, {ProtoSCTP, "[fd00::1]:1", "[fd00::2]:80"}, {ProtoTCP, "10.0.0.1:1", "10.0.1.1:80"},
+	}
+	control := ovs.Control()
+	// conns lists zone 9 as the agent does.
+	conns := func() (labels []string) {
+		list, unread, err := control.Connections(ctx, 9)
+		if err != nil || unread != 0 {
+			t.Fatalf("%d not read: %v", unread, err)
+		}
+		for _, k := range list {
+			labels = append(labels, fmt.Sprintf("%s %v %v %d %#x %#x", k.Proto, k.Orig.Src, k.Reply.Src, k.Orig.ID, k.Mark, k.Label))
+			if k.Zone != 9 || k.Orig.Dst.Addr() != k.Reply.Src.Addr() {
+				t.Errorf("%+v", k)
+			}
+		}
+		slices.Sort(labels)
+		return labels
 	}
 	make := func() {
 		for _, k := range all {
@@ -269,6 +286,10 @@ func TestFlushConnections(t *testing.T) {
 		})
 	}
 	make()
+	if got := conns(); len(got) != 11 || got[0] != "icmp 10.0.0.1:0 10.0.0.2:0 9 0x70000 [0x2020a010001 0x5]" ||
+		got[1] != "icmpv6 [fd00::1]:0 [fd00::2]:0 9 0x0 [0x0 0x0]" || got[len(got)-1] != "udp [fd00::1]:1 [fd00::2]:80 0 0x0 [0x0 0x0]" {
+		t.Errorf("connections:\n%s", strings.Join(got, "\n"))
+	}
 	if err := c.FlushZone(ctx, 9); err != nil || count() != 1 {
 		t.Errorf("%d left of zone 8, want 1: %v", count(), err)
 	}

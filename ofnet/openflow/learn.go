@@ -8,7 +8,8 @@ import (
 )
 
 // Learn makes the switch add a flow by itself when a packet comes by, or renew the one that is there: Action makes the
-// action of it. Fields as in Flow. The learned flow ends with its actions: it cannot go to a table.
+// action of it. Fields as in Flow. The learned flow ends with its actions: it cannot go to a table. The packet itself meets
+// the flow only after it came back from conntrack or a hash, so that it does not count there before.
 type Learn struct {
 	Table       uint8
 	Priority    uint16

@@ -44,3 +44,14 @@ func FuzzReply(f *testing.F) {
 		_ = c.Close()
 	})
 }
+
+// FuzzConnection reads any line as a connection.
+func FuzzConnection(f *testing.F) {
+	f.Add("udp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=53),reply=(src=10.0.0.2,dst=10.0.0.1,sport=53,dport=1),zone=9,mark=3,labels=0x112233445566778899")
+	f.Add("icmpv6,orig=(src=fd00::1,dst=fd00::2,id=9,type=128,code=0),reply=(src=fd00::2,dst=fd00::1,id=9,type=129,code=0),zone=9,protoinfo=(state=SYN_SENT)")
+	f.Fuzz(func(t *testing.T, line string) {
+		if c, ok := parseConnection(line); ok && (!c.Orig.Src.Addr().IsValid() || !c.Reply.Dst.Addr().IsValid()) {
+			t.Errorf("%+v", c)
+		}
+	})
+}
