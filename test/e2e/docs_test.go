@@ -29,6 +29,12 @@ func TestNetctlPage(t *testing.T) {
 		`{"key":"blue:db",`, `"availableIPAddresses":"10.1.4.1-10.1.4.254"`, `"status":404`, `"acknowledged":`)
 }
 
+// TestRESTPage runs every command of docs/rest.md.
+func TestRESTPage(t *testing.T) {
+	runPage(t, "rest.md", 20, `"status":404`, `"DSCP":12`, "has changed since the tag", "exists already", `rel="next"`, "cannot be chosen by",
+		"event: reset", "event: synced", `"kind":"netprofile","key":"blue:gold"`)
+}
+
 // runPage runs the commands of a page of docs/ in one shell, as a reader would; each must succeed, and together they
 // must print the words.
 func runPage(t *testing.T, page string, atLeast int, words ...string) {
