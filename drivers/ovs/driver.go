@@ -15,6 +15,7 @@ import (
 	"github.com/contiv/contiv/drivers/ovs/switchdb"
 	"github.com/contiv/contiv/drivers/ovs/writer"
 	"github.com/contiv/contiv/ofnet/pipeline"
+	"github.com/contiv/contiv/ofnet/policy"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -30,8 +31,10 @@ type Driver struct {
 	locks  endpointlock.Set
 	fail   func(step string) error // tests only
 
-	writer *writer.Writer
-	healer *healer
+	writer   *writer.Writer
+	healer   *healer
+	reviewer *reviewer
+	control  *control
 	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
 	neighbours *neighbours
 
@@ -39,7 +42,9 @@ type Driver struct {
 	ports      map[protocol.EndpointID]*localPort
 	numbers    numbers
 	zones      zones
-	tunnel     uint32 // OpenFlow number of TunnelPort, 0 until known
+	policy     policy.Table // what the compiler has of rules
+	ruleSeq    uint64       // the update of the writer that brought their last change
+	tunnel     uint32       // OpenFlow number of TunnelPort, 0 until known
 	compiler   *pipeline.Compiler
 	started    bool                   // Apply was given a complete state
 	records    map[drivers.Ref]bool   // of the desired state
@@ -73,6 +78,8 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		Socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", NewRound: d.newRound, Connected: d.reread, Log: cfg.Log,
 	})
 	d.healer = newHealer(d.heal, cfg.Log)
+	d.reviewer = newReviewer(d.review, cfg.Log)
+	d.control = &control{socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", runDir: cfg.RunDir, controlSocket: cfg.ControlSocket}
 	base := d.compiler.Program()
 	d.writer.Update(writer.Update{Flows: base.SortedFlows(), Groups: base.SortedGroups()})
 	if err := d.open(ctx); err != nil {
@@ -202,8 +209,10 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 
 // Close implements drivers.Datapath.
 func (d *Driver) Close() error {
+	d.reviewer.close()
 	d.writer.Close()
 	d.healer.close()
+	d.control.close()
 	if d.db != nil {
 		d.db.Close()
 	}

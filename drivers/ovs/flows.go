@@ -36,7 +36,12 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 	defer cancel()
 	d.mu.Lock()
 	changes := d.changesOf(&update)
+	review := d.rulesChanged(changes)
 	seq := d.change(changes)
+	if review {
+		d.ruleSeq = seq
+		d.reviewer.poke()
+	}
 	if seq == 0 { // nothing new, but Wait tells whether the switch is there
 		seq = d.writer.Update(writer.Update{})
 	}

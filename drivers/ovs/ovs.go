@@ -42,6 +42,8 @@ type Config struct {
 	Bridge       string
 	DatapathType string // DatapathSystem or DatapathNetdev
 	VXLANPort    int
+	// ControlSocket of ovs-vswitchd; empty: found in RunDir by the pid file.
+	ControlSocket string
 	// NetNS is the path of the network namespace that the switch lives in; empty for that of this process.
 	NetNS string
 	Log   *logrus.Entry // nil: nothing is logged

@@ -25,7 +25,8 @@ func newDriver(tb testing.TB, h *labHost) *Driver {
 	tb.Helper()
 	logger := logrus.New()
 	logger.SetOutput(tb.Output())
-	d, err := New(tb.Context(), Config{Host: h.name, RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns), Log: logrus.NewEntry(logger)})
+	d, err := New(tb.Context(), Config{Host: h.name, RunDir: h.dir, DatapathType: DatapathNetdev, NetNS: nsPath(h.ns),
+		ControlSocket: h.dir + "/vsw.ctl", Log: logrus.NewEntry(logger)})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package pipeline
 
-import "github.com/contiv/contiv/ofnet/protocol"
+import (
+	"github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/protocol"
+)
 
 // OwnerOfCookie names a record whose flows carry this cookie, round bits left out. It looks through all records: it is for
 // the rare flow that a switch refuses.
@@ -31,4 +34,29 @@ func (c *Compiler) OwnerOfGroup(id uint32) (kind protocol.Kind, key string) {
 		}
 	}
 	return protocol.KindGlobal, "global"
+}
+
+// Probe is what to do to a packet made up by the agent, in the direction of a connection's first packet, to have that
+// connection judged again: the packet itself ends on the way. False for a network that is not realised.
+func (c *Compiler) Probe(network string, srcIdentity uint16) (openflow.Actions, bool) {
+	n, why := c.network(network)
+	if why != "" {
+		return openflow.Actions{}, false
+	}
+	return openflow.Do(
+		regSrcClass.Load(classLocal), regProbe.Load(1), regCTZone.Load(c.zone(n)), regVRF.Load(uint32(n.VRF)),
+		regBD.Load(uint32(n.ID)), regSrcIdentity.Load(uint32(srcIdentity)), openflow.Resubmit(tableCTIn),
+	), true
+}
+
+// Blocked tells from the mark of a connection whether a rule denies it since it was made.
+func Blocked(mark uint32) bool { return mark&(1<<7) != 0 }
+
+// Zone is where conntrack keeps the connections of a network. False for a network that is not realised.
+func (c *Compiler) Zone(network string) (uint16, bool) {
+	n, why := c.network(network)
+	if why != "" {
+		return 0, false
+	}
+	return uint16(c.zone(n)), true //nolint:gosec // 16 bits
 }
