@@ -338,6 +338,7 @@ func hostName() string {
 // run serves until the context ends or something that cannot be repaired fails.
 func (d *daemon) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { collect(ctx); return nil })
 	group.Go(func() error { return d.serveREST(ctx) })
 	group.Go(func() error { return d.start(ctx, group) })
 	err := group.Wait()

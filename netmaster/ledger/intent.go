@@ -120,7 +120,7 @@ func (m *Model) Providers(s *state.ServiceLB) []*state.Endpoint {
 		return nil
 	}
 	var out []*state.Endpoint
-	for _, r := range m.index[LabelledEndpointsOfTenant(s.TenantName)] {
+	for r := range m.index[LabelledEndpointsOfTenant(s.TenantName)] {
 		if e, ok := r.record.(*state.Endpoint); ok && !e.Stopped && selectors.Match(e.Labels) {
 			out = append(out, e)
 		}

@@ -21,7 +21,7 @@ import (
 type Model struct {
 	revision int64
 	rows     map[string]*row
-	index    map[Index]map[string]*row
+	index    map[Index]map[*row]struct{}
 	intent   *rowTree
 	pools    map[state.Pool]*pool
 	spans    map[string]*spans // address ranges of networks, by tenant
@@ -51,7 +51,7 @@ type Problem struct {
 func newModel() *Model {
 	return &Model{
 		rows:     make(map[string]*row),
-		index:    make(map[Index]map[string]*row),
+		index:    make(map[Index]map[*row]struct{}),
 		intent:   newRowTree(),
 		pools:    make(map[state.Pool]*pool),
 		spans:    make(map[string]*spans),
@@ -168,7 +168,7 @@ func (m *Model) AllocationsIn(in Index) []*state.Allocation { return list[*state
 // EachAllocation calls visit with the allocations in an index and the revisions they were written in, in no order,
 // until it returns false.
 func (m *Model) EachAllocation(in Index, visit func(a *state.Allocation, revision int64) bool) {
-	for _, r := range m.index[in] {
+	for r := range m.index[in] {
 		if a, ok := r.record.(*state.Allocation); ok && !visit(a, r.revision) {
 			return
 		}
@@ -225,7 +225,7 @@ func list[T state.Record](m *Model, in Index) []T {
 }
 
 func (m *Model) sortedRows(in Index) []*row {
-	return slices.SortedFunc(maps.Values(m.index[in]), func(a, b *row) int { return cmp.Compare(a.key, b.key) })
+	return slices.SortedFunc(maps.Keys(m.index[in]), func(a, b *row) int { return cmp.Compare(a.key, b.key) })
 }
 
 // arrival is the newest form of a key, read but not yet in the model.
@@ -277,7 +277,7 @@ func (m *Model) set(a arrival) *Delta {
 func (m *Model) replace(key string, old, next *row) {
 	if old != nil {
 		for _, in := range indexesOf(old.record) {
-			m.dropFrom(in, key)
+			m.dropFrom(in, old)
 		}
 		switch r := old.record.(type) {
 		case *state.Allocation:
@@ -303,9 +303,9 @@ func (m *Model) replace(key string, old, next *row) {
 	}
 	for _, in := range indexesOf(next.record) {
 		if m.index[in] == nil {
-			m.index[in] = make(map[string]*row)
+			m.index[in] = make(map[*row]struct{})
 		}
-		m.index[in][key] = next
+		m.index[in][next] = struct{}{}
 	}
 	switch r := next.record.(type) {
 	case *state.Allocation:
@@ -315,8 +315,8 @@ func (m *Model) replace(key string, old, next *row) {
 	}
 }
 
-func (m *Model) dropFrom(in Index, key string) {
-	delete(m.index[in], key)
+func (m *Model) dropFrom(in Index, old *row) {
+	delete(m.index[in], old)
 	if len(m.index[in]) == 0 {
 		delete(m.index, in)
 	}

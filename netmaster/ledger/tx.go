@@ -160,7 +160,7 @@ func (tx *Tx) Room() int {
 
 // Find gives a record of the index that matches, nil if none does.
 func (tx *Tx) Find(in Index, match func(state.Record) bool) state.Record {
-	for _, r := range tx.l.model.index[in] {
+	for r := range tx.l.model.index[in] {
 		if tx.l.flights[r.key] == nil && match(r.record) {
 			return r.record
 		}
@@ -180,7 +180,7 @@ func (tx *Tx) Find(in Index, match func(state.Record) bool) state.Record {
 // Possible gives every record that is or may come to be in the index, in no order: for keeping out of the way of all.
 func (tx *Tx) Possible(in Index) []state.Record {
 	var out []state.Record
-	for _, r := range tx.l.model.index[in] {
+	for r := range tx.l.model.index[in] {
 		out = append(out, r.record)
 	}
 	for key, f := range tx.l.byIndex[in] {
@@ -207,7 +207,7 @@ func (tx *Tx) Any(in Index) state.Record {
 func (tx *Tx) Count(in Index) int {
 	settled := len(tx.l.model.index[in])
 	for key := range tx.l.byIndex[in] {
-		if tx.l.model.index[in][key] != nil {
+		if _, there := tx.l.model.index[in][tx.l.model.rows[key]]; there {
 			settled--
 		}
 	}
