@@ -134,6 +134,22 @@ func TestOneNetmaster(t *testing.T) {
 	})
 }
 
+// TestOneNetmasterKilled: the only one is killed with -9 at random moments and started again on its embedded store.
+func TestOneNetmasterKilled(t *testing.T) {
+	r := newRun(t, newCluster(t, 1))
+	r.during(func(ctx context.Context) {
+		for end := time.Now().Add(lasting(t, 4*time.Second)); time.Now().Before(end); {
+			wait(ctx, r.some(2*time.Second))
+			r.masters[0].end(t, syscall.SIGKILL)
+			r.masters[0].start(t)
+			r.settle()
+		}
+	})
+	r.judge(func(ctx context.Context) (objdb.Store, error) {
+		return embedded.Open(ctx, embedded.Config{Dir: r.masters[0].data()})
+	})
+}
+
 // TestLeadersOnEtcd: three netmasters, all asked, of which the leader is killed, stopped and paused.
 func TestLeadersOnEtcd(t *testing.T) {
 	server := etcdtest.New(t)
