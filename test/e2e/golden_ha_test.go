@@ -37,7 +37,7 @@ func startMasters(t *testing.T, n int) *masters {
 	m.leader(m.urls...)
 	for _, name := range []string{"M", "W"} {
 		m.hosts[name] = startBareHost(t, name, agents...)
-		t.Cleanup(m.hosts[name].stop)
+		t.Cleanup(func() { m.hosts[name].stop() })
 	}
 	return m
 }
@@ -218,4 +218,50 @@ func TestGoldenListenAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGoldenSilentHost is F13.7: a host that is gone holds up deleting until an operator gives it up, with one command
+// that says what it released; a connected host is never given up; the lost host comes back and is told what it lost.
+func TestGoldenSilentHost(t *testing.T) {
+	g := newGolden(t, "--data-dir", t.TempDir())
+	expect := func(line string, words ...string) {
+		t.Helper()
+		printed := g.command("netctl " + line)
+		for _, word := range words {
+			if !strings.Contains(printed, word) {
+				t.Errorf("netctl %s: no %q in %q", line, word, printed)
+			}
+		}
+	}
+	expect("net create -s 10.1.2.0/24 n", "Creating")
+	expect("group create n g", "Creating")
+	g.plug([]string{"M", "stays", "default", "n"})
+	g.plug([]string{"W", "goes", "default", "n", "g"})
+	expect("host ls", "M ", "W ", "connected")
+	expect("host release --force W", "is connected; stop its agent", "[exit 3]")
+	expect("endpoint ls --host W", "attached", "W/goes/eth0")
+
+	w := g.hosts["W"]
+	w.stop()
+	c := &cluster{t: t}
+	c.eventually(15*time.Second, "the host is silent", func() bool {
+		return strings.Contains(g.command("netctl host inspect W | Oper.state"), "silent")
+	})
+	expect("endpoint ls -g g", "host silent")
+	expect("group rm g", "has active endpoints", "[exit 3]")
+	expect("host release W", "heard of less than a minute or so ago", "[exit 3]")
+	expect("host release --force W", "Releasing host W: 1 endpoints\nReleasing endpoint W/goes/eth0\n")
+	expect("host ls", "dead")
+	expect("net inspect n | Oper.restingIPAddresses Oper.numEndpoints", `restingIPAddresses: "10.1.2.2"`, "numEndpoints: 1")
+	if printed := g.command("netctl group rm g"); printed != "" {
+		t.Errorf("the group cannot be deleted: %s", printed)
+	}
+
+	w.start(t, g.rpc)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.lost, []protocol.EndpointID{w.id("goes")}) || len(w.has) != 0 {
+		t.Errorf("the host that came back was told that it lost %v", w.lost)
+	}
+	expect("host inspect W | Oper.state Oper.endpoints", `"connected"`, "endpoints: 0")
 }

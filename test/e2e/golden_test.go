@@ -301,7 +301,7 @@ func (g *golden) host(name string) *bareHost {
 	g.t.Helper()
 	if g.hosts[name] == nil {
 		g.hosts[name] = startBareHost(g.t, name, g.rpc)
-		g.outer.Cleanup(g.hosts[name].stop)
+		g.outer.Cleanup(func() { g.hosts[name].stop() })
 	}
 	return g.hosts[name]
 }
@@ -361,7 +361,7 @@ func (g *golden) unplug(words []string) string {
 	g.t.Helper()
 	host := g.host(words[0])
 	for _, name := range manyNames(words[1]) {
-		if err := host.DeleteEndpoint(g.t.Context(), host.id(name)); err != nil {
+		if err := host.detach(g.t.Context(), name); err != nil {
 			return "refused: " + err.Error() + "\n"
 		}
 	}
