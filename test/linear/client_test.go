@@ -27,6 +27,7 @@ type client struct {
 	rnd     *rand.Rand
 	http    *http.Client
 	urls    []string
+	stale   bool // reads what is at hand, however old
 	history *history
 	fail    func(format string, args ...any)
 }
@@ -49,6 +50,9 @@ func (c *client) do(ctx context.Context, method, path string, body any) answer {
 			panic(err) // of strings and numbers
 		}
 		content = bytes.NewReader(text)
+	}
+	if c.stale && method == http.MethodGet {
+		path += "?consistency=cache"
 	}
 	request, err := http.NewRequestWithContext(ctx, method, oneOf(c.rnd, c.urls)+path, content)
 	if err != nil {

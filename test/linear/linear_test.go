@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
+
 	"github.com/contiv/contiv/netmaster/ledger/check"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/consul"
@@ -29,6 +31,7 @@ type run struct {
 	rnd     *rand.Rand
 	seed    uint64
 	tenants []string
+	stale   bool // clients ask for reads that may be stale
 }
 
 func newRun(t *testing.T, c *cluster) *run {
@@ -64,7 +67,7 @@ func lasting(t *testing.T, usual time.Duration) time.Duration {
 func (r *run) client(id int) *client {
 	return &client{
 		id: id, rnd: rand.New(rand.NewPCG(r.seed, uint64(id)+1)), http: r.http, urls: r.urls(), history: r.history, //nolint:gosec // choices of a test
-		fail: r.t.Errorf,
+		fail: r.t.Errorf, stale: r.stale,
 	}
 }
 
@@ -229,4 +232,20 @@ func (r *run) badDays(ctx context.Context, last time.Duration, all bool) {
 		r.settle()
 	}
 	wait(ctx, time.Second)
+}
+
+// TestStaleReadsAreNoticed: reads that are allowed to be stale, on two netmasters, make a history that is rejected. So
+// the runs above would notice if reads were not fresh.
+func TestStaleReadsAreNoticed(t *testing.T) {
+	server := etcdtest.New(t)
+	r := newRun(t, newCluster(t, 2, "--etcd", server.URL))
+	r.stale = true
+	r.during(func(ctx context.Context) { wait(ctx, 2*time.Second) })
+	model := rules{}.model()
+	for _, part := range model.Partition(r.history.ops) {
+		if porcupine.CheckOperationsTimeout(model, part, 5*time.Second) == porcupine.Illegal {
+			return
+		}
+	}
+	t.Error("nothing is wrong with stale reads: the test tests little")
 }
