@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/sirupsen/logrus"
 
+	"github.com/contiv/contiv/netmaster/aci"
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/ledger"
 	"github.com/contiv/contiv/netmaster/objects"
@@ -85,7 +86,7 @@ type Cluster interface {
 	Masters() []string
 }
 
-// Options of the server. All are required but Timeout, Forward, Log and Observe.
+// Options of the server. All are required but Timeout, Fabric, Forward, Log and Observe.
 type Options struct {
 	Reader  Reader
 	Changes Changes
@@ -97,7 +98,9 @@ type Options struct {
 	Timeout time.Duration
 	// Forward carries requests that only the leader can answer to it; nil for http.DefaultTransport.
 	Forward http.RoundTripper
-	Log     *logrus.Entry
+	// Fabric tells how far the ACI gateway is, where this netmaster leads; nil: it is not asked.
+	Fabric func() []aci.Status
+	Log    *logrus.Entry
 	// Observe is told of every request; nil: nobody is.
 	Observe Observer
 	// History is how many changes are kept for those who watch and come back; 0: 8192.

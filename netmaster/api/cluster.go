@@ -48,6 +48,7 @@ func (s *server) info(r *http.Request) (any, error) {
 	s.Reader.ViewCached(show)
 	out.NetpluginNodes = connectedAgents(agents)
 	out.Warnings = append(out.Warnings, heldOrphans(s.Changes.Orphans(""))...)
+	out.Warnings = append(out.Warnings, s.fabricProblems()...)
 	return out, nil
 }
 

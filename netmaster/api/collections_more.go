@@ -90,7 +90,8 @@ func (s *server) aciGws() collection {
 		return m.AciGw()
 	}
 	c := collectionOf(kind[state.AciGw]{"aciGws", "aciGw", s.Changes.More.AciGws, find, aciGw, inspectAciGw})
-	c.warn = warnAlways(warnGateway)
+	c.warn = warnOfGateway
+	c.complete = s.askFabric
 	return c
 }
 
@@ -99,7 +100,7 @@ func (s *server) appProfiles() collection {
 		"appProfiles", "appProfile", s.Changes.More.AppProfiles, (*ledger.Model).AppProfile,
 		appProfile, inspectOnly(appProfile),
 	})
-	c.warn = warnAlways(warnGateway)
+	c.warn = warnOfGateway
 	return c
 }
 

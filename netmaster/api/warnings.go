@@ -18,7 +18,7 @@ const (
 	warnRouting  = "hosts do not route yet: forwarding mode \"routing\" has no effect on them"
 	warnServices = "hosts do not balance load yet: nothing answers at the service's address"
 	warnBgp      = "hosts do not speak BGP yet: nothing is announced"
-	warnGateway  = "the ACI gateway is not told yet: the fabric does not know of application profiles"
+	warnGateway  = "the fabric mode is not \"aci\": nobody is told of application profiles"
 	warnACI      = "hosts do not know fabric mode \"aci\" yet: it has no effect on them"
 )
 

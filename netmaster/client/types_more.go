@@ -112,6 +112,15 @@ type AciGw struct {
 // AciGwOper are the figures of ACI.
 type AciGwOper struct {
 	NumAppProfiles int `json:"numAppProfiles,omitempty"`
+	// Profiles tells how far the gateway is with each application profile; only the leader knows, in fabric mode aci.
+	Profiles []AciProfile `json:"profiles,omitempty"`
+}
+
+// AciProfile is how far the ACI gateway is with an application profile: "in step" with the store, "pending" or "failed".
+type AciProfile struct {
+	Key     string `json:"key"`
+	State   string `json:"state"`
+	Problem string `json:"problem,omitempty"` // why it failed
 }
 
 // AppProfile is an application profile with its groups.

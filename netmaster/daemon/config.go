@@ -22,6 +22,8 @@ type Config struct {
 	Mode string
 	// ForwardMode and Infra seed the global object when there is none; they never change it.
 	ForwardMode, Infra string
+	// ACIGateway is the URL of the helper that talks to the ACI fabric; it is called in fabric mode aci only.
+	ACIGateway string
 
 	// External is where REST is served, Internal where other netmasters reach it, RPC where agents do: host:port.
 	External, Internal, RPC string
@@ -94,6 +96,9 @@ func (c *Config) checkModes() error {
 		if !slices.Contains(f.allowed, f.value) {
 			return badConfig("%s is %q; it must be one of %s", f.flag, f.value, strings.Join(named(f.allowed), ", "))
 		}
+	}
+	if u, err := url.Parse(c.ACIGateway); c.ACIGateway != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return badConfig("--aci-gateway is %q; it must be of the form http://HOST:PORT", c.ACIGateway)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestDefaultsWorkOnOneMachine(t *testing.T) {
 	}
 	cfg.Internal = ""
 	want := Config{
-		ForwardMode: "bridge", Infra: "default", External: "0.0.0.0:9999", RPC: ":9001",
+		ForwardMode: "bridge", Infra: "default", ACIGateway: "http://localhost:5000", External: "0.0.0.0:9999", RPC: ":9001",
 		DataDir: "/var/lib/contiv", RunDir: "/run/contiv", HostDeadAfter: 24 * time.Hour, AddressRest: time.Minute,
 		Log: LogConfig{Level: "INFO"},
 	}
@@ -58,7 +58,7 @@ func TestOldNamesAreAccepted(t *testing.T) {
 		t.Errorf("warnings %q, want one for netmode and one for name", warnings)
 	}
 	want := Config{
-		Mode: "docker", ForwardMode: "routing", Infra: "default", External: "127.0.0.1:9998", Internal: "127.0.0.1:9998",
+		Mode: "docker", ForwardMode: "routing", Infra: "default", ACIGateway: "http://localhost:5000", External: "127.0.0.1:9998", Internal: "127.0.0.1:9998",
 		RPC: ":9001", Etcd: []string{"http://10.0.0.1:2379", "http://10.0.0.2:2379"},
 		DataDir: "/var/lib/contiv", RunDir: "/run/contiv", HostDeadAfter: 24 * time.Hour, AddressRest: time.Minute,
 		Log: LogConfig{Level: "INFO", Syslog: "udp://127.0.0.1:514"},

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/aci"
 	"github.com/contiv/contiv/netmaster/api"
 	"github.com/contiv/contiv/netmaster/distribute"
 	"github.com/contiv/contiv/netmaster/distribute/operations"
@@ -67,6 +68,7 @@ type daemon struct {
 	store     objdb.Store
 	ledger    *ledger.Ledger
 	objects   *objects.Objects
+	fabric    *aci.Reconciler
 	agents    *distribute.Server
 	election  *objdb.Election
 	reign     *reign
@@ -305,6 +307,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		Log:        d.log,
 	})
 	d.objects.SetAgents(d.agents)
+	d.fabric = &aci.Reconciler{Model: d.ledger, Notes: d.objects, Gateway: aci.Client{URL: d.cfg.ACIGateway}, Log: d.log}
 	d.onClose(operations.Feed(d.ledger, d.agents, d.log))
 	d.reign = newReign(d)
 	d.metrics.Follow(metrics.Sources{
@@ -313,7 +316,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 	})
 	d.front.serve(api.Handler(api.Options{
 		Reader: d.ledger, Changes: api.ChangesOf(d.objects), Agents: d.agents, Cluster: d.reign,
-		Mode: d.cfg.Mode, Forward: d.forward, Log: d.log, Observe: d.metrics.Request,
+		Mode: d.cfg.Mode, Forward: d.forward, Log: d.log, Observe: d.metrics.Request, Fabric: d.fabric.Status,
 	}))
 	return nil
 }

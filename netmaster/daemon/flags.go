@@ -13,6 +13,7 @@ import (
 
 	"github.com/contiv/contiv/install/environment"
 	"github.com/contiv/contiv/install/version"
+	"github.com/contiv/contiv/netmaster/aci"
 	"github.com/contiv/contiv/netmaster/objects"
 	"github.com/contiv/contiv/objdb/embedded"
 	"github.com/contiv/contiv/state"
@@ -161,6 +162,7 @@ func flags() []cli.Flag {
 
 		text(catCluster, "mode,plugin-mode,cluster-mode", "MODE", "", "orchestrator, docker or kubernetes, none if empty; shown by \"netctl global inspect\""),
 		text(catCluster, "fwdmode,forward-mode,fwd-mode", "FORWARD_MODE", state.ForwardBridge, "bridge or routing: forwarding mode that a new cluster begins with; \"netctl global set\" changes it later"),
+		text(catAddress, "aci-gateway", "ACI_GATEWAY", aci.DefaultURL, "URL of the ACI gateway, which is told of application profiles in fabric mode aci"),
 		text(catCluster, "infra,infra-type", "INFRA", "default", "default or aci: infrastructure that a new cluster begins with"),
 
 		span(catTimes, "host-dead-after", "HOST_DEAD_AFTER", objects.DefaultHostDeadAfter, "a host whose agent was silent for so long loses its endpoints; 0: never"),
@@ -222,7 +224,7 @@ func configOf(c *cli.Context) (Config, []string, error) {
 		StoreTLS:      Certificates{Cert: c.String("store-cert"), Key: c.String("store-key"), CA: c.String("store-ca")},
 		HostDeadAfter: c.Duration("host-dead-after"), AddressRest: c.Duration("address-rest"),
 		Log:   LogConfig{Level: given(c, "log-level", "INFO"), JSON: c.Bool("use-json-log") || format == "json"},
-		Pprof: c.Bool("pprof"), Restore: c.String("restore"),
+		Pprof: c.Bool("pprof"), Restore: c.String("restore"), ACIGateway: given(c, "aci-gateway", aci.DefaultURL),
 	}
 	if c.Bool("use-syslog") {
 		cfg.Log.Syslog = given(c, "syslog-url", "udp://127.0.0.1:514")

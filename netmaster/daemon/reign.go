@@ -123,7 +123,10 @@ func (r *reign) work(ctx context.Context) {
 	r.daemon.agents.SetLeader(true, r.daemon.rpcAddress())
 	r.daemon.front.begin()
 	r.daemon.log.Info("this netmaster leads")
+	var work sync.WaitGroup
+	work.Go(func() { r.daemon.fabric.Run(ctx) })
 	r.daemon.objects.Run(ctx)
+	work.Wait()
 }
 
 // seed writes what every cluster has and this one has not. It is repeated until it is done or the leadership ends. What is

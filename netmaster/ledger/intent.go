@@ -90,6 +90,11 @@ func (m *Model) ServicesOfNetwork(key string) []*state.ServiceLB {
 // Bgps are all BGP speakers.
 func (m *Model) Bgps() []*state.Bgp { return list[*state.Bgp](m, AllBgps()) }
 
+// GatewayProfiles are the application profiles that the ACI gateway may know.
+func (m *Model) GatewayProfiles() []*state.GatewayProfile {
+	return list[*state.GatewayProfile](m, GatewayProfiles())
+}
+
 // AppProfiles are the application profiles of a tenant, or of all for "".
 func (m *Model) AppProfiles(tenant string) []*state.AppProfile {
 	return list[*state.AppProfile](m, AppProfilesOfTenant(tenant))
@@ -172,6 +177,11 @@ func (tx *Tx) Bgp(host string) *state.Bgp {
 // AciGw is the settings for ACI.
 func (tx *Tx) AciGw() *state.AciGw {
 	return read[*state.AciGw](tx, state.AciGwPrefix+state.AciGwName)
+}
+
+// GatewayProfile says by model key whether the ACI gateway may know an application profile.
+func (tx *Tx) GatewayProfile(key string) *state.GatewayProfile {
+	return read[*state.GatewayProfile](tx, state.GatewayProfilePrefix+key)
 }
 
 // AppProfile is an application profile by model key.

@@ -24,6 +24,7 @@ const (
 	groupSets
 	groupSetsByGroup
 	endpointsByGroupSet
+	gatewayProfiles
 )
 
 // PoliciesOfTenant is the policies of a tenant, or of all for "".
@@ -74,6 +75,9 @@ func ServicesOfNetwork(key string) Index { return Index{servicesByNetwork, key} 
 // AllBgps is every BGP speaker.
 func AllBgps() Index { return Index{kind: bgps} }
 
+// GatewayProfiles is every application profile that the ACI gateway may know.
+func GatewayProfiles() Index { return Index{kind: gatewayProfiles} }
+
 // AppProfilesOfTenant is the application profiles of a tenant, or of all for "".
 func AppProfilesOfTenant(name string) Index { return Index{appProfilesByTenant, name} }
 
@@ -108,6 +112,8 @@ func indexesOfIntent(record state.Record) []Index {
 		return []Index{ServicesOfTenant(""), ServicesOfTenant(r.TenantName), ServicesOfNetwork(network)}
 	case *state.Bgp:
 		return []Index{AllBgps()}
+	case *state.GatewayProfile:
+		return []Index{GatewayProfiles()}
 	case *state.AppProfile:
 		out := []Index{AppProfilesOfTenant(""), AppProfilesOfTenant(r.TenantName)}
 		for _, group := range r.EndpointGroups {

@@ -378,6 +378,7 @@ var kinds = []struct {
 	{state.ServiceStatePrefix, func() state.Record { return new(state.ServiceState) }},
 	{state.BgpPrefix, func() state.Record { return new(state.Bgp) }},
 	{state.AciGwPrefix, func() state.Record { return new(state.AciGw) }},
+	{state.GatewayProfilePrefix, func() state.Record { return new(state.GatewayProfile) }},
 	{state.AppProfilePrefix, func() state.Record { return new(state.AppProfile) }},
 	{state.ExtContractsGroupPrefix, func() state.Record { return new(state.ExtContractsGroup) }},
 }

@@ -28,6 +28,7 @@ func (o *Objects) CreateEndpoint(ctx context.Context, request *protocol.CreateEn
 	var existing int64
 	revision, err := o.commit(ctx, "creating endpoint "+id.String(), func(tx *txn) (err error) {
 		existing = 0
+		request := tx.withDefaultGroup(request)
 		if endpoint = tx.Endpoint(id); endpoint != nil {
 			existing = tx.RevisionOf(endpoint.StoreKey())
 			return repeats(endpoint, request)
