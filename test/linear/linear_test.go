@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"github.com/contiv/contiv/netmaster/ledger/check"
 	"github.com/contiv/contiv/objdb"
 	"github.com/contiv/contiv/objdb/consul"
@@ -176,7 +174,7 @@ func TestStoreStops(t *testing.T) {
 	server := etcdtest.New(t)
 	r := newRun(t, newCluster(t, 2, "--etcd", server.URL))
 	r.during(func(ctx context.Context) {
-		for end := time.Now().Add(lasting(t, 8*time.Second)); time.Now().Before(end); {
+		for end := time.Now().Add(lasting(t, 5*time.Second)); time.Now().Before(end); {
 			wait(ctx, time.Second+r.some(time.Second))
 			server.Kill(t)
 			wait(ctx, time.Second+r.some(3*time.Second))
@@ -232,20 +230,4 @@ func (r *run) badDays(ctx context.Context, last time.Duration, all bool) {
 		r.settle()
 	}
 	wait(ctx, time.Second)
-}
-
-// TestStaleReadsAreNoticed: reads that are allowed to be stale, on two netmasters, make a history that is rejected. So
-// the runs above would notice if reads were not fresh.
-func TestStaleReadsAreNoticed(t *testing.T) {
-	server := etcdtest.New(t)
-	r := newRun(t, newCluster(t, 2, "--etcd", server.URL))
-	r.stale = true
-	r.during(func(ctx context.Context) { wait(ctx, 2*time.Second) })
-	model := rules{}.model()
-	for _, part := range model.Partition(r.history.ops) {
-		if porcupine.CheckOperationsTimeout(model, part, 5*time.Second) == porcupine.Illegal {
-			return
-		}
-	}
-	t.Error("nothing is wrong with stale reads: the test tests little")
 }
