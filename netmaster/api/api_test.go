@@ -90,14 +90,14 @@ func (c *cluster) LocalAddress() string { return "192.0.2.10:9999" }
 func (c *cluster) Masters() []string    { return []string{"192.0.2.11:9999", "192.0.2.10:9999"} }
 
 // newRig starts a netmaster; change, if not nil, has the last word on its options.
-func newRig(t testing.TB, change func(*api.Options)) *rig {
-	t.Helper()
-	ctx := t.Context()
+func newRig(tb testing.TB, change func(*api.Options)) *rig {
+	tb.Helper()
+	ctx := tb.Context()
 	store := memory.New()
-	t.Cleanup(func() { _ = store.Close() })
+	tb.Cleanup(func() { _ = store.Close() })
 	revision, err := store.Commit(ctx, objdb.Txn{Then: []objdb.Op{objdb.Put("lead", []byte("me"))}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	words := new(strings.Builder)
 	log := logrus.New()
@@ -105,15 +105,15 @@ func newRig(t testing.TB, change func(*api.Options)) *rig {
 	fence := func() (objdb.Compare, bool) { return objdb.Unchanged("lead", revision), true }
 	book, err := ledger.Open(ctx, store, fence, logrus.NewEntry(log))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(book.Close)
+	tb.Cleanup(book.Close)
 	own := objects.New(book, objects.Options{}, logrus.NewEntry(log))
 	if _, err := own.Seed(ctx, &state.Global{FwdMode: state.ForwardBridge}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r := &rig{
-		t: t, store: store, objects: own, agents: new(agents), log: words, registered: map[string]bool{},
+		t: tb, store: store, objects: own, agents: new(agents), log: words, registered: map[string]bool{},
 		cluster: &cluster{leader: "192.0.2.10:9999", self: true},
 	}
 	r.options = api.Options{

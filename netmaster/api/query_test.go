@@ -182,12 +182,12 @@ func TestPagesWhileOthersWrite(t *testing.T) {
 }
 
 // fill writes profiles past the API.
-func (r *rig) fill(t testing.TB, tenants, each int) {
-	t.Helper()
+func (r *rig) fill(tb testing.TB, tenants, each int) {
+	tb.Helper()
 	var ops []objdb.Op
 	write := func() {
-		if _, err := r.store.Commit(t.Context(), objdb.Txn{Then: ops}); err != nil {
-			t.Fatal(err)
+		if _, err := r.store.Commit(tb.Context(), objdb.Txn{Then: ops}); err != nil {
+			tb.Fatal(err)
 		}
 		ops = nil
 	}
@@ -196,7 +196,7 @@ func (r *rig) fill(t testing.TB, tenants, each int) {
 			record := &state.Netprofile{TenantName: fmt.Sprintf("t%d", tenant), ProfileName: fmt.Sprintf("p%05d", i), Burst: i}
 			value, err := state.Encode(record)
 			if err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			if ops = append(ops, objdb.Put(record.StoreKey(), value)); len(ops) == objdb.MaxTxnOps {
 				write()
@@ -209,10 +209,10 @@ func (r *rig) fill(t testing.TB, tenants, each int) {
 }
 
 // answered is how long the handler takes for a request, at best.
-func answered(t testing.TB, handler http.Handler, path string) (best time.Duration, body string) {
-	t.Helper()
+func answered(tb testing.TB, handler http.Handler, path string) (best time.Duration, body string) {
+	tb.Helper()
 	for range 5 {
-		request := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
+		request := httptest.NewRequestWithContext(tb.Context(), "GET", path, nil)
 		answer := httptest.NewRecorder()
 		began := time.Now()
 		handler.ServeHTTP(answer, request)
@@ -220,7 +220,7 @@ func answered(t testing.TB, handler http.Handler, path string) (best time.Durati
 			best = took
 		}
 		if answer.Code != http.StatusOK {
-			t.Fatalf("%s: %d %s", path, answer.Code, answer.Body)
+			tb.Fatalf("%s: %d %s", path, answer.Code, answer.Body)
 		}
 		body = answer.Body.String()
 	}
