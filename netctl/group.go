@@ -25,6 +25,7 @@ func (p *program) groupCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "external-contract", Aliases: []string{"e"},
 						Usage: "`NAME` of an external contracts group; may be repeated"},
 					&cli.StringFlag{Name: "ip-pool", Aliases: []string{"r"}, Usage: "`POOL` of addresses of the group alone: 10.1.2.5-10.1.2.10"},
+					defaultDenyFlag("to and from its members"),
 					&cli.StringFlag{Name: "epg-tag", Aliases: []string{"tag"}, Usage: "`TAG` by which docker finds the group"},
 				},
 				Action: p.api(p.createGroup),
@@ -70,6 +71,7 @@ func (p *program) createGroup(c *cli.Context, api *client.Client) error {
 		TenantName: c.String("tenant"), NetworkName: words[0], GroupName: words[1],
 		Policies: c.StringSlice("policy"), NetProfile: c.String("networkprofile"),
 		ExtContractsGrps: c.StringSlice("external-contract"), IPPool: c.String("ip-pool"), CfgdTag: c.String("epg-tag"),
+		DefaultDeny: c.String("default-deny"),
 	}}
 	if _, err := api.EndpointGroups().Post(c.Context, group); err != nil {
 		return err

@@ -2,6 +2,7 @@ package netctl
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -18,12 +19,13 @@ func (p *program) policyCommand() *cli.Command {
 		Usage: "rules for the traffic of groups",
 		Subcommands: append(p.ruleCommands(), []*cli.Command{
 			{
-				Name: "create", Usage: "create a policy, without rules", ArgsUsage: "POLICY",
-				Flags:  []cli.Flag{tenantFlag()},
-				Action: p.api(p.createPolicy),
+				Name: "create", Usage: "create a policy, without rules, or give an existing one another default", ArgsUsage: "POLICY",
+				Description: "An existing policy gets the default that is given; without one it keeps its own.",
+				Flags:       []cli.Flag{tenantFlag(), defaultDenyFlag("to and from the members of its groups")},
+				Action:      p.api(p.createPolicy),
 			},
 			{
-				Name: "inspect", Usage: "show a policy with the endpoints it is about", ArgsUsage: "POLICY",
+				Name: "inspect", Usage: "show a policy with the endpoints it is about, its hits, and on which hosts it is in force", ArgsUsage: "POLICY",
 				Flags:  []cli.Flag{tenantFlag()},
 				Action: inspect(p, policies, "POLICY", keyInTenant),
 			},
@@ -81,8 +83,11 @@ func ruleFlags() []cli.Flag {
 		&cli.StringFlag{Name: "to-network", Aliases: []string{"o"}, Usage: "`NETWORK` that the traffic goes to (out)"},
 		&cli.StringFlag{Name: "from-ip-address", Aliases: []string{"i"}, Usage: "`ADDRESS` or subnet that the traffic comes from (in)"},
 		&cli.StringFlag{Name: "to-ip-address", Aliases: []string{"s"}, Usage: "`ADDRESS` or subnet that the traffic goes to"},
-		&cli.StringFlag{Name: "protocol", Aliases: []string{"l"}, Usage: "`PROTOCOL`: tcp, udp, icmp or a number; any if left out"},
+		&cli.StringFlag{Name: "protocol", Aliases: []string{"l"}, Usage: "`PROTOCOL`: tcp, udp, sctp, icmp, icmp6 or a number; any if left out"},
 		&cli.IntFlag{Name: "port", Aliases: []string{"P"}, Usage: "`PORT` of the server; 0 for any"},
+		&cli.IntFlag{Name: "port-end", DefaultText: "one port", Usage: "last `PORT` of a range that begins with --port"},
+		&cli.IntFlag{Name: "icmp-type", DefaultText: "any", Usage: "`TYPE` of ICMP (protocol icmp: of IPv4) or icmp6"},
+		&cli.IntFlag{Name: "icmp-code", DefaultText: "any", Usage: "`CODE` of that type"},
 		&cli.StringFlag{Name: "action", Aliases: []string{"j"}, Value: state.ActionAllow, Usage: "`ACTION`: allow or deny"},
 	}
 }
@@ -92,7 +97,7 @@ func (p *program) createPolicy(c *cli.Context, api *client.Client) error {
 	if err != nil {
 		return err
 	}
-	policy := &client.Policy{Policy: state.Policy{TenantName: c.String("tenant"), PolicyName: words[0]}}
+	policy := &client.Policy{Policy: state.Policy{TenantName: c.String("tenant"), PolicyName: words[0], DefaultDeny: c.String("default-deny")}}
 	if _, err := api.Policies().Post(c.Context, policy); err != nil {
 		return err
 	}
@@ -113,9 +118,42 @@ func (p *program) addRule(c *cli.Context, api *client.Client) error {
 		FromEndpointGroup: c.String("from-group"), ToEndpointGroup: c.String("to-group"),
 		FromNetwork: c.String("from-network"), ToNetwork: c.String("to-network"),
 		FromIPAddress: c.String("from-ip-address"), ToIPAddress: c.String("to-ip-address"),
-		Protocol: c.String("protocol"), Port: c.Int("port"),
+		Protocol: c.String("protocol"), Port: c.Int("port"), PortEnd: c.Int("port-end"),
+		ICMPType: optionalInt(c, "icmp-type"), ICMPCode: optionalInt(c, "icmp-code"),
 	}})
 	return err
+}
+
+func defaultDenyFlag(what string) cli.Flag {
+	return &cli.StringFlag{Name: "default-deny", Usage: "deny what no rule allows " + what + ": `DIRECTION` in, out, both or none"}
+}
+
+// optionalInt is nil for a flag that is not given.
+func optionalInt(c *cli.Context, flag string) *int {
+	if !c.IsSet(flag) {
+		return nil
+	}
+	n := c.Int(flag)
+	return &n
+}
+
+// portText is a port, or the range that it begins.
+func portText(r *client.Rule) string {
+	if r.PortEnd > r.Port {
+		return fmt.Sprintf("%d-%d", r.Port, r.PortEnd)
+	}
+	return strconv.Itoa(r.Port)
+}
+
+// protocolText is a protocol with the type and code of ICMP, if the rule has them: "icmp/8/0".
+func protocolText(r *client.Rule) string {
+	text := r.Protocol
+	for _, n := range []*int{r.ICMPType, r.ICMPCode} {
+		if n != nil {
+			text += "/" + strconv.Itoa(*n)
+		}
+	}
+	return text
 }
 
 // checkPeers refuses peers that the direction does not allow; netmaster would, too.
@@ -177,13 +215,13 @@ func (p *program) printRules(c *cli.Context, rules []client.Rule) error {
 	var in, out [][]string
 	for i := range rules {
 		r := &rules[i]
-		priority, port := strconv.Itoa(r.Priority), strconv.Itoa(r.Port)
+		priority, port, protocol := strconv.Itoa(r.Priority), portText(r), protocolText(r)
 		if r.Direction == state.DirectionOut {
-			out = append(out, []string{r.RuleID, priority, r.ToEndpointGroup, r.ToNetwork, r.ToIPAddress, r.Protocol, port, r.Action})
+			out = append(out, []string{r.RuleID, priority, r.ToEndpointGroup, r.ToNetwork, r.ToIPAddress, protocol, port, r.Action})
 			continue
 		}
 		in = append(in, []string{
-			r.RuleID, priority, r.FromEndpointGroup, r.FromNetwork, r.FromIPAddress, r.ToIPAddress, r.Protocol, port, r.Action,
+			r.RuleID, priority, r.FromEndpointGroup, r.FromNetwork, r.FromIPAddress, r.ToIPAddress, protocol, port, r.Action,
 		})
 	}
 	if err := p.printf("Incoming Rules:\n"); err != nil {

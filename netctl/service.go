@@ -16,14 +16,15 @@ func (p *program) serviceCommand() *cli.Command {
 		Usage: "virtual addresses that containers serve",
 		Subcommands: []*cli.Command{
 			{
-				Name: "create", Usage: "create a service, or give an existing one other selectors and ports", ArgsUsage: "NAME",
+				Name: "create", Usage: "create a service, or give an existing one other selectors, ports and affinity", ArgsUsage: "NAME",
 				Flags: []cli.Flag{
 					tenantFlag(),
 					&cli.StringFlag{Name: "network", Aliases: []string{"s"}, Usage: "`NETWORK` that the service's address is from, required"},
 					&cli.StringSliceFlag{Name: "selector", Aliases: []string{"l"}, Usage: "`LABEL=VALUE` that containers must have; may be repeated, then all"},
 					&cli.StringSliceFlag{Name: "port", Aliases: []string{"p"},
-						Usage: "`PORT:PORT:PROTOCOL` of the service, of the containers, and TCP or UDP; may be repeated"},
+						Usage: "`PORT:PORT:PROTOCOL` of the service, of the containers, and TCP, UDP or SCTP; may be repeated"},
 					&cli.StringFlag{Name: "preferred-ip", Aliases: []string{"ip"}, Usage: "`ADDRESS` of the service; any free one if left out"},
+					&cli.IntFlag{Name: "affinity", Usage: "`SECONDS` for which a client stays with the same container after its last connection; 0: not at all"},
 				},
 				Action: p.api(p.createService),
 			},
@@ -63,6 +64,7 @@ func (p *program) createService(c *cli.Context, api *client.Client) error {
 	service := &client.ServiceLB{ServiceLB: state.ServiceLB{
 		TenantName: c.String("tenant"), ServiceName: words[0], NetworkName: c.String("network"),
 		Selectors: c.StringSlice("selector"), Ports: c.StringSlice("port"), IPAddress: c.String("preferred-ip"),
+		Affinity: c.Int("affinity"),
 	}}
 	if _, err := api.ServiceLBs().Post(c.Context, service); err != nil {
 		return err

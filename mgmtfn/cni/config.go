@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 
@@ -164,7 +165,7 @@ func attachRequest(call *request, conf *netConf) (mgmtfn.AttachRequest, error) {
 		Notes:         map[string]string{noteConfig: conf.Name},
 	}
 	if group := pick(conf.Group, env.find("CONTIV_GROUP"), own.Group); group != "" {
-		want.Groups = []string{group}
+		want.Groups = groupList(group)
 	}
 	if want.Tenant == "" {
 		want.Tenant = defaultTenant
@@ -176,6 +177,16 @@ func attachRequest(call *request, conf *netConf) (mgmtfn.AttachRequest, error) {
 		return mgmtfn.AttachRequest{}, err
 	}
 	return want, nil
+}
+
+// groupList reads names with commas between. A name that is missing stays as an empty one, which netmaster refuses.
+func groupList(text string) []string {
+	names := strings.Split(text, ",")
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+	}
+	sort.Strings(names)
+	return slices.Compact(names)
 }
 
 // pick answers the last value that is there. One that is there and empty takes an earlier one back.

@@ -21,6 +21,8 @@ func TestAttachRequest(t *testing.T) {
 	}{
 		"nothing said":     {want: mgmtfn.AttachRequest{Tenant: "default", Network: "default-net"}},
 		"a group alone":    {config: `"group":"web"`, want: mgmtfn.AttachRequest{Tenant: "default", Groups: []string{"web"}}},
+		"several groups":   {config: `"group":"web, db,web"`, want: mgmtfn.AttachRequest{Tenant: "default", Groups: []string{"db", "web"}}},
+		"groups in args":   {args: "CONTIV_GROUP=web,db", want: mgmtfn.AttachRequest{Tenant: "default", Groups: []string{"db", "web"}}},
 		"configuration":    {config: `"tenant":"t","network":"n","group":"g"`, want: mgmtfn.AttachRequest{Tenant: "t", Network: "n", Groups: []string{"g"}}},
 		"CNI_ARGS win":     {config: `"tenant":"t","network":"n"`, args: "CONTIV_NETWORK=m", want: mgmtfn.AttachRequest{Tenant: "t", Network: "m"}},
 		"args win":         {config: `"network":"n","args":{"contiv":{"network":"o","name":"x"}}`, args: "CONTIV_NETWORK=m;CONTIV_NAME=y", want: mgmtfn.AttachRequest{Tenant: "default", Network: "o", ContainerName: "x"}},

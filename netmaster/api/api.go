@@ -86,11 +86,13 @@ type Cluster interface {
 	Masters() []string
 }
 
-// Options of the server. All are required but Timeout, Fabric, Forward, Log and Observe.
+// Options of the server. All are required but Reports, Timeout, Fabric, Forward, Log and Observe.
 type Options struct {
 	Reader  Reader
 	Changes Changes
 	Agents  Agents
+	// Reports are shown in inspections; nil: there are none.
+	Reports Reports
 	Cluster Cluster
 	// Mode is the orchestrator that netmaster was started for ("docker", ...), shown as clusterMode.
 	Mode string
@@ -172,7 +174,7 @@ func (s *server) router() *mux.Router {
 		{"/debug/ofnet", methods{get: s.debugAgents}},
 		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
 		{"/debug/epcleanup/host/{host}", methods{remove: s.leaderOnly(s.cleanHost)}},
-		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.inspectEndpoint}},
+		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.forReports(s.inspectEndpoint)}},
 		{"/api/v1/endpoints", methods{get: s.leaderOnly(s.listEndpoints)}},
 		{"/api/v1/endpoints/{key:.*[^/]}", methods{get: s.leaderOnly(s.oneEndpoint), remove: s.leaderOnly(s.releaseEndpoint)}},
 		{"/api/v1/hosts", methods{get: s.leaderOnly(s.listHosts)}},

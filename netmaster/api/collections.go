@@ -103,7 +103,7 @@ func (s *server) groups() collection {
 	c := collectionOf(kind[state.EndpointGroup]{
 		"endpointGroups", "endpointGroup", s.Changes.Groups, (*ledger.Model).Group, group, inspectGroup,
 	})
-	c.warn = warnOfGroup
+	c.warn, c.complete = warnOfGroup, s.reportGroup()
 	return c
 }
 
@@ -148,13 +148,13 @@ func (s *server) inspect(c collection) answer {
 	if c.complete == nil {
 		return found
 	}
-	return func(r *http.Request) (any, error) {
+	return s.forReports(func(r *http.Request) (any, error) {
 		out, err := found(r)
 		if err != nil {
 			return nil, err
 		}
 		return c.complete(r, out), nil
-	}
+	})
 }
 
 // found answers what find gives for the key in the URL.

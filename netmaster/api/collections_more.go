@@ -47,23 +47,25 @@ func (s *server) moreCollections() []collection {
 }
 
 func (s *server) policies() collection {
-	return collectionOf(kind[state.Policy]{
+	c := collectionOf(kind[state.Policy]{
 		"policys", "policy", s.Changes.More.Policies, (*ledger.Model).Policy, policy, inspectPolicy,
 	})
+	c.warn, c.complete = warnOfPolicy, s.reportPolicy()
+	return c
 }
 
 func (s *server) rules() collection {
-	c := collectionOf(kind[state.Rule]{"rules", "rule", s.Changes.More.Rules, (*ledger.Model).Rule, rule, inspectOnly(rule)})
-	c.warn = warnOfRule
+	c := collectionOf(kind[state.Rule]{"rules", "rule", s.Changes.More.Rules, (*ledger.Model).Rule, rule, inspectRule})
+	c.warn, c.complete = warnOfRule, s.reportRule()
 	return c
 }
 
 func (s *server) netprofiles() collection {
 	c := collectionOf(kind[state.Netprofile]{
 		"netprofiles", "netprofile", s.Changes.More.Netprofiles, (*ledger.Model).Netprofile,
-		netprofile, inspectOnly(netprofile),
+		netprofile, inspectNetprofile,
 	})
-	c.warn = warnOfNetprofile
+	c.warn, c.complete = warnOfNetprofile, s.reportNetprofile()
 	return c
 }
 
@@ -71,7 +73,7 @@ func (s *server) services() collection {
 	c := collectionOf(kind[state.ServiceLB]{
 		"serviceLBs", "serviceLB", s.Changes.More.Services, (*ledger.Model).Service, service, inspectService,
 	})
-	c.warn = warnAlways(warnServices)
+	c.warn, c.complete = warnOfService, s.reportService()
 	return c
 }
 

@@ -211,7 +211,7 @@ func TestCompareAndSwap(t *testing.T) {
 }
 
 // increment adds one to the burst until nobody is faster, and gives the tag that it built on.
-func increment(ctx context.Context, profiles client.Collection[client.Netprofile, client.NoOper]) (client.Tag, error) {
+func increment(ctx context.Context, profiles client.Collection[client.Netprofile, *client.NetprofileOper]) (client.Tag, error) {
 	for {
 		p, tag, err := profiles.GetTagged(ctx, "default:np")
 		if err != nil {

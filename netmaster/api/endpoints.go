@@ -10,6 +10,7 @@ import (
 
 	"github.com/contiv/contiv/netmaster/client"
 	"github.com/contiv/contiv/netmaster/ledger"
+	"github.com/contiv/contiv/ofnet/protocol"
 	"github.com/contiv/contiv/state"
 )
 
@@ -22,7 +23,10 @@ const (
 
 func (s *server) inspectEndpoint(r *http.Request) (any, error) {
 	var out client.EndpointInspection
-	_, err := s.endpointCalled(r, func(m *ledger.Model, e *state.Endpoint) { out.Oper = endpointOper(m, e) })
+	found, err := s.endpointCalled(r, func(m *ledger.Model, e *state.Endpoint) { out.Oper = endpointOper(m, e) })
+	if err == nil {
+		s.reportEndpoint(&out.Oper, protocol.EndpointID(found))
+	}
 	return out, err
 }
 

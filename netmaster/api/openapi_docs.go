@@ -42,11 +42,11 @@ var shapes = map[string]shape{
 		[]string{"policyName", "tenantName"}, "a set of rules for the groups that have it",
 	},
 	"rule": {
-		state.Rule{}, client.Rule{}, inspectionOf[client.Rule, client.NoOper](),
+		state.Rule{}, client.Rule{}, inspectionOf[client.Rule, *client.RuleOper](),
 		[]string{"action", "direction", "policyName", "ruleId", "tenantName"}, "a rule of a policy",
 	},
 	"netprofile": {
-		state.Netprofile{}, client.Netprofile{}, inspectionOf[client.Netprofile, client.NoOper](),
+		state.Netprofile{}, client.Netprofile{}, inspectionOf[client.Netprofile, *client.NetprofileOper](),
 		[]string{"profileName", "tenantName"}, "limits and marks of the traffic of groups",
 	},
 	"serviceLB": {

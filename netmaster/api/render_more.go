@@ -34,6 +34,14 @@ func policy(m *ledger.Model, p *state.Policy) any {
 	return out
 }
 
+func inspectRule(m *ledger.Model, r *state.Rule) any {
+	return client.Inspection[any, *client.RuleOper]{Config: rule(m, r)}
+}
+
+func inspectNetprofile(m *ledger.Model, n *state.Netprofile) any {
+	return client.Inspection[any, *client.NetprofileOper]{Config: netprofile(m, n)}
+}
+
 func inspectPolicy(m *ledger.Model, p *state.Policy) any {
 	return client.Inspection[any, client.PolicyOper]{Config: policy(m, p), Oper: policyOper(m, p)}
 }
@@ -79,7 +87,7 @@ func inspectService(m *ledger.Model, s *state.ServiceLB) any {
 func serviceOper(m *ledger.Model, s *state.ServiceLB) client.ServiceLBOper {
 	var oper client.ServiceLBOper
 	if decided := m.ServiceState(s.Key()); decided != nil {
-		oper.ServiceVip = addrText(decided.VIP)
+		oper.ServiceVip, oper.ServiceVip6 = addrText(decided.VIP), addrText(decided.VIP6)
 	}
 	for _, e := range m.Providers(s) {
 		provider := endpointOper(m, e)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/contiv/contiv/netmaster/ledger"
@@ -12,11 +13,11 @@ import (
 // an error: the objects are stored, and hosts of a later version will realise them.
 
 const (
-	warnPolicies = "hosts do not enforce policies yet: the traffic of the group is not restricted"
-	warnProfiles = "hosts do not enforce network profiles yet: the traffic of the group is neither limited nor marked"
+	warnPolicies = "hosts do not enforce policies on VLANs yet: the traffic of the group is not restricted"
+	warnProfiles = "hosts do not enforce network profiles on VLANs yet: the traffic of the group is neither limited nor marked"
 	warnVLAN     = "hosts do not carry VLANs yet: endpoints of the network reach nobody"
-	warnRouting  = "hosts do not route yet: forwarding mode \"routing\" has no effect on them"
-	warnServices = "hosts do not balance load yet: nothing answers at the service's address"
+	warnRouting  = "hosts do not route VLANs yet: forwarding mode \"routing\" has no effect on networks of encap \"vlan\""
+	warnServices = "hosts do not balance load on VLANs yet: nothing answers at the service's address"
 	warnBgp      = "hosts do not speak BGP yet: nothing is announced"
 	warnGateway  = "the fabric mode is not \"aci\": nobody is told of application profiles"
 	warnACI      = "hosts do not know fabric mode \"aci\" yet: it has no effect on them"
@@ -40,8 +41,21 @@ func warnAlways(text string) func(*ledger.Model, string) []string {
 	return func(*ledger.Model, string) []string { return []string{text} }
 }
 
+// onVLAN tells whether a network, by its model key, is a VLAN, which hosts do not carry yet.
+func onVLAN(m *ledger.Model, key string) bool {
+	n := m.Network(key)
+	return n != nil && n.Encap == state.EncapVLAN
+}
+
+// anyOnVLAN tells whether one of the groups is on a VLAN.
+func anyOnVLAN(m *ledger.Model, groups []*state.EndpointGroup) bool {
+	return slices.ContainsFunc(groups, func(g *state.EndpointGroup) bool {
+		return onVLAN(m, state.ModelKey(g.TenantName, g.NetworkName))
+	})
+}
+
 func warnOfNetwork(m *ledger.Model, key string) []string {
-	if n := m.Network(key); n != nil && n.Encap == state.EncapVLAN {
+	if onVLAN(m, key) {
 		return []string{warnVLAN}
 	}
 	return nil
@@ -49,14 +63,16 @@ func warnOfNetwork(m *ledger.Model, key string) []string {
 
 func warnOfGroup(m *ledger.Model, key string) (warnings []string) {
 	g := m.Group(key)
-	if g == nil {
+	if g == nil || !onVLAN(m, state.ModelKey(g.TenantName, g.NetworkName)) {
 		return nil
 	}
+	restricted := g.DefaultDeny != ""
 	for _, name := range g.Policies {
-		if m.Count(ledger.RulesOfPolicy(state.ModelKey(g.TenantName, name))) > 0 {
-			warnings = append(warnings, warnPolicies)
-			break
-		}
+		p := m.Policy(state.ModelKey(g.TenantName, name))
+		restricted = restricted || p != nil && (p.DefaultDeny != "" || m.Count(ledger.RulesOfPolicy(p.Key())) > 0)
+	}
+	if restricted {
+		warnings = append(warnings, warnPolicies)
 	}
 	if g.NetProfile != "" {
 		warnings = append(warnings, warnProfiles)
@@ -65,15 +81,29 @@ func warnOfGroup(m *ledger.Model, key string) (warnings []string) {
 }
 
 func warnOfNetprofile(m *ledger.Model, key string) []string {
-	if m.Count(ledger.GroupsWithNetprofile(key)) > 0 {
+	if anyOnVLAN(m, m.GroupsIn(ledger.GroupsWithNetprofile(key))) {
 		return []string{warnProfiles}
 	}
 	return nil
 }
 
-func warnOfRule(m *ledger.Model, key string) []string {
-	if r := m.Rule(key); r != nil && m.Count(ledger.GroupsWithPolicy(r.PolicyKey())) > 0 {
+func warnOfPolicy(m *ledger.Model, key string) []string {
+	if p := m.Policy(key); p != nil && p.DefaultDeny != "" && anyOnVLAN(m, m.GroupsIn(ledger.GroupsWithPolicy(key))) {
 		return []string{warnPolicies}
+	}
+	return nil
+}
+
+func warnOfRule(m *ledger.Model, key string) []string {
+	if r := m.Rule(key); r != nil && anyOnVLAN(m, m.GroupsIn(ledger.GroupsWithPolicy(r.PolicyKey()))) {
+		return []string{warnPolicies}
+	}
+	return nil
+}
+
+func warnOfService(m *ledger.Model, key string) []string {
+	if s := m.Service(key); s != nil && onVLAN(m, state.ModelKey(s.TenantName, s.NetworkName)) {
+		return []string{warnServices}
 	}
 	return nil
 }
@@ -83,7 +113,7 @@ func warnOfGlobal(m *ledger.Model, _ string) (warnings []string) {
 	if g == nil {
 		return nil
 	}
-	if g.FwdMode == state.ForwardRouting {
+	if g.FwdMode == state.ForwardRouting && slices.ContainsFunc(m.Networks(""), func(n *state.Network) bool { return n.Encap == state.EncapVLAN }) {
 		warnings = append(warnings, warnRouting)
 	}
 	if g.NetworkInfraType != "" && g.NetworkInfraType != state.DefaultInfraType {

@@ -6,13 +6,13 @@ func (c *Client) Policies() Collection[Policy, PolicyOper] {
 }
 
 // Rules are the rules of all policies. Keys are "tenant:policy:rule".
-func (c *Client) Rules() Collection[Rule, NoOper] {
-	return Collection[Rule, NoOper]{c, "rules", (*Rule).Key}
+func (c *Client) Rules() Collection[Rule, *RuleOper] {
+	return Collection[Rule, *RuleOper]{c, "rules", (*Rule).Key}
 }
 
 // Netprofiles are the network profiles of all tenants.
-func (c *Client) Netprofiles() Collection[Netprofile, NoOper] {
-	return Collection[Netprofile, NoOper]{c, "netprofiles", (*Netprofile).Key}
+func (c *Client) Netprofiles() Collection[Netprofile, *NetprofileOper] {
+	return Collection[Netprofile, *NetprofileOper]{c, "netprofiles", (*Netprofile).Key}
 }
 
 // ServiceLBs are the services of all tenants.

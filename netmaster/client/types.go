@@ -113,9 +113,12 @@ type EndpointGroupOper struct {
 	AvailableIPAddresses string         `json:"availableIPAddresses,omitempty"`
 	Endpoints            []EndpointOper `json:"endpoints,omitempty"`
 	ExternalPktTag       int            `json:"externalPktTag,omitempty"`
-	GroupTag             string         `json:"groupTag,omitempty"`
-	NumEndpoints         int            `json:"numEndpoints,omitempty"`
-	PktTag               int            `json:"pktTag,omitempty"`
+	// Drops are what its default denied.
+	Drops        *Traffic  `json:"drops,omitempty"`
+	GroupTag     string    `json:"groupTag,omitempty"`
+	NumEndpoints int       `json:"numEndpoints,omitempty"`
+	PktTag       int       `json:"pktTag,omitempty"`
+	Realised     *Realised `json:"realised,omitempty"` // of the group, its policies and its default
 }
 
 // Global is the one object of cluster-wide settings. It has no links.
@@ -139,20 +142,22 @@ type GlobalOper struct {
 
 // EndpointOper is one endpoint. IPAddress has always two entries: IPv4, then IPv6 or an empty string.
 type EndpointOper struct {
-	ContainerID      string   `json:"containerID,omitempty"`
-	ContainerName    string   `json:"containerName,omitempty"`
-	EndpointGroupID  int      `json:"endpointGroupId,omitempty"`
-	EndpointGroupKey string   `json:"endpointGroupKey,omitempty"` // "group:tenant"
-	EndpointID       string   `json:"endpointID,omitempty"`
-	HomingHost       string   `json:"homingHost,omitempty"`
-	IntfName         string   `json:"intfName,omitempty"`
-	IPAddress        []string `json:"ipAddress,omitempty"`
-	Labels           string   `json:"labels,omitempty"` // "map[k:v]"
-	MacAddress       string   `json:"macAddress,omitempty"`
-	Network          string   `json:"network,omitempty"` // "network.tenant"
-	ServiceName      string   `json:"serviceName,omitempty"`
-	VirtualPort      string   `json:"virtualPort,omitempty"` // in the inspection of the endpoint itself only
-	VtepIP           string   `json:"vtepIP,omitempty"`
+	ContainerID      string             `json:"containerID,omitempty"`
+	ContainerName    string             `json:"containerName,omitempty"`
+	EndpointGroupID  int                `json:"endpointGroupId,omitempty"`
+	EndpointGroupKey string             `json:"endpointGroupKey,omitempty"` // "group:tenant"
+	EndpointID       string             `json:"endpointID,omitempty"`
+	Hits             *EndpointTraffic   `json:"hits,omitempty"` // in the inspection of the endpoint itself only
+	HomingHost       string             `json:"homingHost,omitempty"`
+	HostDrops        map[string]Traffic `json:"hostDrops,omitempty"` // what its host dropped, of all its endpoints, by reason; likewise
+	IntfName         string             `json:"intfName,omitempty"`
+	IPAddress        []string           `json:"ipAddress,omitempty"`
+	Labels           string             `json:"labels,omitempty"` // "map[k:v]"
+	MacAddress       string             `json:"macAddress,omitempty"`
+	Network          string             `json:"network,omitempty"` // "network.tenant"
+	ServiceName      string             `json:"serviceName,omitempty"`
+	VirtualPort      string             `json:"virtualPort,omitempty"` // in the inspection of the endpoint itself only
+	VtepIP           string             `json:"vtepIP,omitempty"`
 }
 
 // Inspection is an object with its figures, if objects of the type have any (NoOper: they have none).

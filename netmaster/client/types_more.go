@@ -27,8 +27,11 @@ type TenantLinks struct {
 
 // PolicyOper are the figures of a policy: the endpoints of the groups that have it.
 type PolicyOper struct {
+	Drops        *Traffic       `json:"drops,omitempty"` // those of Hits that were denied
 	Endpoints    []EndpointOper `json:"endpoints,omitempty"`
+	Hits         *Traffic       `json:"hits,omitempty"` // what its rules decided
 	NumEndpoints int            `json:"numEndpoints,omitempty"`
+	Realised     *Realised      `json:"realised,omitempty"`
 }
 
 // Rule is a rule with its policy and the group that it names as peer.
@@ -80,9 +83,12 @@ type ServiceLBLinks struct {
 
 // ServiceLBOper are the figures of a service. ServiceName of its providers is the service's, not that of a group.
 type ServiceLBOper struct {
-	NumProviders int            `json:"numProviders,omitempty"`
-	Providers    []EndpointOper `json:"providers,omitempty"`
-	ServiceVip   string         `json:"serviceVip,omitempty"`
+	Hits         *ServiceTraffic `json:"hits,omitempty"`
+	NumProviders int             `json:"numProviders,omitempty"`
+	Providers    []EndpointOper  `json:"providers,omitempty"`
+	Realised     *Realised       `json:"realised,omitempty"`
+	ServiceVip   string          `json:"serviceVip,omitempty"`
+	ServiceVip6  string          `json:"serviceVip6,omitempty"`
 }
 
 // Bgp is the BGP speaker of a host. It has no links.

@@ -315,7 +315,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		Leads: func() bool { _, leads := d.reign.Leader(); return leads },
 	})
 	d.front.serve(api.Handler(api.Options{
-		Reader: d.ledger, Changes: api.ChangesOf(d.objects), Agents: d.agents, Cluster: d.reign,
+		Reader: d.ledger, Changes: api.ChangesOf(d.objects), Agents: d.agents, Reports: d.agents, Cluster: d.reign,
 		Mode: d.cfg.Mode, Forward: d.forward, Log: d.log, Observe: d.metrics.Request, Fabric: d.fabric.Status,
 	}))
 	return nil

@@ -69,6 +69,15 @@ func (m *Model) RulesIn(in Index) []*state.Rule {
 	return slices.DeleteFunc(list[*state.Rule](m, in), func(r *state.Rule) bool { return m.Policy(r.PolicyKey()) == nil })
 }
 
+// EachRule calls visit with each rule in an index, in no order, also with those whose policy is gone.
+func (m *Model) EachRule(in Index, visit func(*state.Rule)) {
+	for found := range m.index[in] {
+		if r, ok := found.record.(*state.Rule); ok {
+			visit(r)
+		}
+	}
+}
+
 // GroupsIn are the groups in an index such as GroupsWithPolicy(key).
 func (m *Model) GroupsIn(in Index) []*state.EndpointGroup { return list[*state.EndpointGroup](m, in) }
 

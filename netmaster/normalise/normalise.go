@@ -2,13 +2,15 @@
 // of ofnet/protocol, with the scopes that say which hosts get them. Pure: the outcome depends on the model alone, so
 // that any leader makes the same.
 //
-// The revision of a protocol record is the newest of the stored records it is made from. What cannot be made whole
+// The revision of a protocol record is the newest of the stored records it is made from; that of a rule or a service is
+// the model's, see touched.go. What cannot be made whole
 // (a network whose numbers are not there, a subnet that does not parse) is not made at all: hosts get nothing rather
 // than half of it.
 package normalise
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/contiv/contiv/netmaster/distribute/index"
 	"github.com/contiv/contiv/netmaster/ledger"
@@ -31,6 +33,15 @@ func All(m *ledger.Model) []index.ScopedRecord {
 	for _, h := range m.Hosts() {
 		out = append(out, host(m, h.Name))
 	}
+	for _, r := range m.RulesIn(ledger.AllRules()) {
+		out = append(out, rule(m, r.Key()))
+	}
+	for _, g := range m.Groups("") {
+		out = append(out, defaults(m, g.Key())...)
+	}
+	for _, s := range m.Services("") {
+		out = append(out, service(m, s.Key()))
+	}
 	kept := out[:0]
 	for i := range out {
 		if out[i].Body != nil {
@@ -49,6 +60,7 @@ func Changes(m *ledger.Model, change ledger.Change) []index.ScopedRecord {
 	c := collector{model: m, revision: change.Revision, done: map[index.Ref]bool{}}
 	for _, delta := range change.Records {
 		c.delta(delta)
+		c.policyDelta(delta)
 	}
 	return c.out
 }
@@ -107,15 +119,20 @@ func (c *collector) addGlobal(delta ledger.Delta) {
 
 // network and group add what comes of two stored records, mostly changed together, once.
 func (c *collector) network(key string) {
-	if !c.done[index.Ref{Kind: protocol.KindNetwork, Key: key}] {
+	if !c.has(protocol.KindNetwork, key) {
 		c.add(network(c.model, key))
 	}
 }
 
 func (c *collector) group(key string) {
-	if !c.done[index.Ref{Kind: protocol.KindGroup, Key: key}] {
+	if !c.has(protocol.KindGroup, key) {
 		c.add(group(c.model, key))
 	}
+}
+
+// has tells whether a record was added already.
+func (c *collector) has(kind protocol.Kind, key string) bool {
+	return c.done[index.Ref{Kind: kind, Key: key}]
 }
 
 func (c *collector) add(record index.ScopedRecord) {
@@ -265,7 +282,7 @@ func group(m *ledger.Model, key string) index.ScopedRecord {
 	if body.Tag == "" {
 		body.Tag = g.GroupName + "." + g.TenantName
 	}
-	revision := max(m.RevisionOf(g.StoreKey()), m.RevisionOf(numbers.StoreKey()))
+	revision := max(m.RevisionOf(g.StoreKey()), m.RevisionOf(numbers.StoreKey()), profile(m, g, &body))
 	return made(key, revision, &body, index.ScopedRecord{Catalog: true, Scopes: scopes(m, g.TenantName, g.NetworkName)})
 }
 
@@ -278,9 +295,11 @@ func endpoint(m *ledger.Model, id state.EndpointID) index.ScopedRecord {
 		ID: protocol.EndpointID(e.EndpointID), Tenant: e.TenantName, Network: e.NetworkName, Groups: e.Groups,
 		Identity: uint16(e.Identity), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Name: e.ContainerName, //nolint:gosec // checked
 	}
-	return made(id.String(), m.RevisionOf(e.StoreKey()), &body, index.ScopedRecord{
-		Scopes: scopes(m, e.TenantName, e.NetworkName), Member: e.Host,
-	})
+	scoped := index.ScopedRecord{Scopes: scopes(m, e.TenantName, e.NetworkName), Member: e.Host}
+	if body.Identity != 0 {
+		scoped.Interests = []index.Scope{identityScope(body.Identity)}
+	}
+	return made(id.String(), m.RevisionOf(e.StoreKey()), &body, scoped)
 }
 
 func host(m *ledger.Model, name string) index.ScopedRecord {
@@ -295,7 +314,8 @@ func host(m *ledger.Model, name string) index.ScopedRecord {
 // The functions below make single records, for the answers of calls.
 
 // ForEndpoint makes the records that the host of an endpoint needs to plug it in: the endpoint, its network, its
-// groups and the global record. Nil if the endpoint does not exist.
+// groups and the global record; and if the host has no other endpoint of its identity, the rules about that: so a deny
+// holds from the first packet. Nil if the endpoint does not exist.
 func ForEndpoint(m *ledger.Model, id state.EndpointID) []protocol.Record {
 	e := m.Endpoint(id)
 	if e == nil {
@@ -305,7 +325,22 @@ func ForEndpoint(m *ledger.Model, id state.EndpointID) []protocol.Record {
 	for _, name := range e.Groups {
 		scoped = append(scoped, group(m, state.ModelKey(e.TenantName, name)))
 	}
+	scoped = append(scoped, rulesFor(m, e)...)
 	return plain(append(scoped, endpoint(m, id)))
+}
+
+// rulesFor makes the rules about the identity of an endpoint, unless its host has another one and so has them.
+func rulesFor(m *ledger.Model, e *state.Endpoint) []index.ScopedRecord {
+	if e.Identity == 0 || slices.ContainsFunc(m.EndpointsOf(ledger.EndpointsOfHost(e.Host)), func(other *state.Endpoint) bool {
+		return other.Identity == e.Identity && other.EndpointID != e.EndpointID
+	}) {
+		return nil
+	}
+	c := collector{model: m, revision: m.Revision(), done: map[index.Ref]bool{}}
+	for _, name := range e.Groups {
+		c.membersOf(state.ModelKey(e.TenantName, name))
+	}
+	return c.out
 }
 
 // ForNetwork makes the record of a network, by its model key. Nil if it does not exist.

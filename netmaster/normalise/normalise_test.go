@@ -94,8 +94,9 @@ func needs(x *index.Index, host string) map[index.Ref]string {
 	out := map[index.Ref]string{}
 	x.Each(host, func(entry *index.Entry) {
 		text := string(entry.Encoded)
-		if entry.Kind == protocol.KindGlobal {
-			_, text, _ = strings.Cut(text, `"body":`) // its revision may be newer when hosts went
+		switch entry.Kind {
+		case protocol.KindGlobal, protocol.KindRule, protocol.KindService:
+			_, text, _ = strings.Cut(text, `"body":`) // their revision is not of what they are made from alone
 		}
 		out[entry.Ref] = text
 	})
@@ -104,9 +105,9 @@ func needs(x *index.Index, host string) map[index.Ref]string {
 
 // TestChangesAddUp makes random changes of the store: fed one by one, every host needs what it would from scratch.
 func TestChangesAddUp(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(10) {
 		f, r := open(t), rand.New(rand.NewPCG(seed, 5))
-		for step := range 150 {
+		for step := range 250 {
 			record := randomRecord(r)
 			if r.IntN(3) == 0 {
 				f.commit(objdb.Txn{Then: []objdb.Op{objdb.Delete(record.StoreKey())}})
@@ -193,6 +194,9 @@ func TestLateMTUs(t *testing.T) {
 func randomRecord(r *rand.Rand) state.Record {
 	tenant, n := fmt.Sprintf("t%d", r.IntN(2)), r.IntN(2)
 	network, group, host := fmt.Sprintf("n%d", n), fmt.Sprintf("g%d", n), fmt.Sprintf("h%d", r.IntN(3))
+	if r.IntN(2) == 0 {
+		return randomPolicyRecord(r, tenant)
+	}
 	switch r.IntN(16) {
 	case 0:
 		return &state.Tenant{TenantName: tenant}
@@ -208,9 +212,12 @@ func randomRecord(r *rand.Rand) state.Record {
 	case 6, 7:
 		return &state.NetworkState{TenantName: tenant, NetworkName: network, ID: 1 + r.IntN(9), VNI: 1 + r.IntN(9)}
 	case 8:
-		return &state.EndpointGroup{TenantName: tenant, GroupName: group, NetworkName: fmt.Sprintf("n%d", r.IntN(2))}
+		return &state.EndpointGroup{
+			TenantName: tenant, GroupName: group, NetworkName: fmt.Sprintf("n%d", r.IntN(2)), NetProfile: pick(r, "", "q0", "q1"),
+			Policies: somePolicies(r), DefaultDeny: pick(r, "", "", "in", "both"),
+		}
 	case 9:
-		return &state.GroupState{TenantName: tenant, GroupName: group, ID: 1 + r.IntN(9)}
+		return &state.GroupState{TenantName: tenant, GroupName: group, ID: 1 + r.IntN(9), Identity: 1 + r.IntN(9)}
 	case 10, 11:
 		return &state.Host{
 			Name: host, MTU: 1400 + r.IntN(3), Dead: r.IntN(4) == 0, VTEP6: netip.MustParseAddr("2001:db8::1"),
@@ -219,8 +226,42 @@ func randomRecord(r *rand.Rand) state.Record {
 	}
 	return &state.Endpoint{
 		EndpointID: state.EndpointID{Host: host, ContainerID: fmt.Sprintf("c%d", r.IntN(2)), IfName: "eth0"},
-		TenantName: tenant, NetworkName: network, Groups: []string{group}, Identity: 3,
-		IPv4: netip.MustParseAddr("10.1.0.1"), MAC: "02:02:0a:01:00:01",
+		TenantName: tenant, NetworkName: network, Groups: []string{group}, Identity: r.IntN(9), Stopped: r.IntN(4) == 0,
+		IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(r.IntN(2))}), MAC: "02:02:0a:01:00:01",
+		Labels: []map[string]string{nil, {"app": "web"}, {"app": "db"}}[r.IntN(3)],
+	}
+}
+
+func pick(r *rand.Rand, words ...string) string { return words[r.IntN(len(words))] }
+
+func somePolicies(r *rand.Rand) (out []string) {
+	for i := range 2 {
+		if r.IntN(2) == 0 {
+			out = append(out, fmt.Sprint("p", i))
+		}
+	}
+	return out
+}
+
+func randomPolicyRecord(r *rand.Rand, tenant string) state.Record {
+	policy, service := pick(r, "p0", "p1"), pick(r, "s0", "s1")
+	switch r.IntN(8) {
+	case 0, 1:
+		return &state.Policy{TenantName: tenant, PolicyName: policy, DefaultDeny: pick(r, "", "", "out", "both")}
+	case 2:
+		return &state.GroupSet{TenantName: tenant, Groups: []string{"g0", "g1"}, Identity: 10 + r.IntN(3)}
+	case 3:
+		return &state.Netprofile{TenantName: tenant, ProfileName: pick(r, "q0", "q1"), Bandwidth: "10Mbps", DSCP: r.IntN(64)}
+	case 4:
+		return &state.ServiceLB{
+			TenantName: tenant, ServiceName: service, NetworkName: pick(r, "n0", "n1"), Ports: []string{"80:80:TCP"}, Selectors: []string{pick(r, "app=web", "app=db")},
+		}
+	case 5:
+		return &state.ServiceState{TenantName: tenant, ServiceName: service, NetworkName: pick(r, "n0", "n1"), ID: 1 + r.IntN(9), VIP: netip.MustParseAddr("10.1.0.9")}
+	}
+	return &state.Rule{
+		TenantName: tenant, PolicyName: policy, RuleID: pick(r, "1", "2"), Priority: 1 + r.IntN(2), Direction: "in", Action: pick(r, "allow", "deny"),
+		FromEndpointGroup: pick(r, "", "g0", "g1"), FromNetwork: pick(r, "", "", "n0", "n1"),
 	}
 }
 
@@ -293,4 +334,9 @@ func (f *fixture) wantBodies(want map[string]protocol.Body, records []protocol.R
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		f.t.Errorf("records (-want +got):\n%s", diff)
 	}
+}
+
+func (f *fixture) delete(r state.Record) {
+	f.t.Helper()
+	f.commit(objdb.Txn{Then: []objdb.Op{objdb.Delete(r.StoreKey())}})
 }

@@ -4,20 +4,21 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contiv/contiv/install/sandbox"
 	"github.com/contiv/contiv/netmaster/client"
 )
 
-// TestServiceProviders is what golden tutorial F3 shows before hosts balance load: containers with the labels, of the
-// same tenant, come and go as providers.
+// TestServiceProviders is what golden tutorial F3 shows: containers with the labels, of the same tenant, come and go as
+// providers.
 func TestServiceProviders(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
 	c.ok("tenant", "create", "blue")
 	c.ok("net", "create", "contiv-srv-net", "-s", "100.1.1.0/24")
 	c.ok("net", "create", "-t", "blue", "contiv-srv-net", "-s", "100.1.1.0/24")
 	made := c.ok("service", "create", "app-svc", "--network", "contiv-srv-net", "--selector=tier=web", "--selector=environment=prod", "--port", "8080:80:TCP")
-	if !strings.Contains(made, "level=warning msg=hosts do not balance load yet") || !strings.HasSuffix(made, "Creating ServiceLB default:app-svc\n") {
+	if made != "Creating ServiceLB default:app-svc\n" {
 		t.Errorf("create printed %q", made)
 	}
 	both := map[string]string{"tier": "web", "environment": "prod", "release": "stable"}
@@ -49,26 +50,36 @@ func TestServiceProviders(t *testing.T) {
 	c.refused([]string{"has 1 services"}, "net", "rm", "contiv-srv-net")
 }
 
-// TestPolicyLeavesTrafficAlone: a policy with rules on a group with running workloads is stored, said not to be
-// enforced, and disturbs nothing, also after the agent has started anew.
-func TestPolicyLeavesTrafficAlone(t *testing.T) {
+// TestPolicyInForce: a rule of a policy that a group gets holds on all hosts of its endpoints, which is told, also after
+// an agent has started anew; without the rule all is as before.
+func TestPolicyInForce(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
 	c.ok("net", "create", "n", "-s", "10.1.1.0/24")
 	c.ok("group", "create", "n", "g")
 	c.run(sandbox.Workload{Name: "a", Host: 1, Group: "g", Network: "n"})
 	b := c.run(sandbox.Workload{Name: "b", Host: 2, Group: "g", Network: "n"})
+	c.reaches("a", b.Addresses[0])
 	c.ok("policy", "create", "p")
 	c.ok("policy", "rule-add", "p", "1", "--action", "deny")
-	c.ok("netprofile", "create", "-b", "10Mbps", "np")
-	if got := c.ok("group", "create", "n", "g", "-p", "p", "-n", "np"); strings.Count(got, "level=warning") != 2 {
+	if got := c.ok("group", "create", "n", "g", "-p", "p"); strings.Contains(got, "level=warning") {
 		t.Errorf("attaching printed %q", got)
 	}
-	c.reaches("a", b.Addresses[0])
+	var got client.Inspection[client.Policy, client.PolicyOper]
+	inForce := func() bool {
+		if err := json.Unmarshal([]byte(c.ok("policy", "inspect", "p")), &got); err != nil {
+			t.Fatal(err)
+		}
+		r := got.Oper.Realised
+		return r != nil && r.Hosts == 2 && r.Of == 2 && len(r.Missing) == 0 && !r.Since.IsZero()
+	}
+	c.eventually(10*time.Second, "the policy on both hosts", inForce)
+	c.isolated("a", b.Addresses[0])
+	if got.Oper.NumEndpoints != 2 {
+		t.Errorf("policy %+v", got)
+	}
 	c.must(c.Restart(t.Context(), sandbox.Netplugin, 1))
 	c.waitReady()
+	c.isolated("a", b.Addresses[0])
+	c.ok("policy", "rule-rm", "p", "1")
 	c.reaches("a", b.Addresses[0])
-	var got client.Inspection[client.Policy, client.PolicyOper]
-	if err := json.Unmarshal([]byte(c.ok("policy", "inspect", "p")), &got); err != nil || got.Oper.NumEndpoints != 2 {
-		t.Errorf("policy %+v, %v", got, err)
-	}
 }
