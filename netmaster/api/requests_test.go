@@ -33,7 +33,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"no body", "POST", net, "", 400, "the body must be a JSON object"},
 		{"not JSON", "POST", net, "{", 400, "the body is not JSON"},
-		{"garbage", "POST", net, "\x00\xff", 400, "the body must be a JSON object"},
+		{"garbage", "POST", net, "\x00\xff", 400, "not UTF-8 text"},
+		{"text", "POST", net, "hello", 400, "the body must be a JSON object"},
 		{"list", "POST", net, "[]", 400, "the body must be a JSON object"},
 		{"null", "POST", net, "null", 400, "the body must be a JSON object"},
 		{"two objects", "POST", net, object(`"subnet":"10.9.0.0/24"`) + "{}", 400, "the body is not JSON"},
