@@ -45,22 +45,28 @@ func (c *control) openflow(ctx context.Context) (*openflow.Conn, error) {
 	return conn, nil
 }
 
-// command runs a command of ovs-vswitchd.
-func (c *control) command(ctx context.Context, name string, args ...string) (string, error) {
+// vswitchd connects to the control socket of ovs-vswitchd. The caller closes.
+func (c *control) vswitchd(ctx context.Context) (*unixctl.Client, error) {
 	socket := c.controlSocket
 	if socket == "" {
 		pid, err := os.ReadFile(filepath.Join(c.runDir, "ovs-vswitchd.pid"))
 		if err != nil {
-			return "", fmt.Errorf("finding ovs-vswitchd: %w", err)
+			return nil, fmt.Errorf("finding ovs-vswitchd: %w", err)
 		}
 		socket = filepath.Join(c.runDir, "ovs-vswitchd."+strings.TrimSpace(string(pid))+".ctl")
 	}
-	client, err := unixctl.Dial(ctx, socket)
+	return unixctl.Dial(ctx, socket)
+}
+
+// connections lists those that a datapath tracks.
+func (c *control) connections(ctx context.Context, datapathType string) ([]unixctl.Connection, error) {
+	client, err := c.vswitchd(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer client.Close() //nolint:errcheck // nothing was written that could be lost
-	return client.Call(ctx, name, args...)
+	list, _, err := client.Connections(ctx, datapathType+"@ovs-"+datapathType, 0)
+	return list, err
 }
 
 func (c *control) close() {

@@ -11,8 +11,8 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/sirupsen/logrus"
 
-	"github.com/contiv/contiv/drivers/ovs/conntrack"
 	"github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/openflow/unixctl"
 	"github.com/contiv/contiv/ofnet/pipeline"
 	"github.com/contiv/contiv/ofnet/policy"
 )
@@ -93,27 +93,27 @@ type site struct {
 
 // probe is a connection that must be judged again.
 type probe struct {
-	conntrack.Entry
+	unixctl.Connection
 	network     string
 	srcIdentity uint16
 }
 
 // judge finds the connections that no longer are as the rules say, of the protocols that need a probe.
-func judge(entries []conntrack.Entry, zones map[uint16]domain, identities map[site]uint16, rules *policy.Table) []probe {
+func judge(connections []unixctl.Connection, zones map[uint16]domain, identities map[site]uint16, rules *policy.Table) []probe {
 	var out []probe
-	for _, e := range entries {
-		where, ours := zones[e.Zone]
-		if !ours || e.Protocol == policy.TCP || e.Protocol == policy.SCTP || policy.IsICMP(e.Protocol) {
+	for _, k := range connections {
+		where, ours := zones[k.Zone]
+		if !ours || k.Protocol == policy.TCP || k.Protocol == policy.SCTP || policy.IsICMP(k.Protocol) {
 			continue
 		}
 		// Rules are about who really answers: the provider of a service, not its address.
 		p := policy.Packet{
-			Src: e.Orig.Src, Dst: e.Reply.Src, SrcIdentity: identities[site{where.tenant, e.Orig.Src}],
-			DstIdentity: identities[site{where.tenant, e.Reply.Src}],
-			Protocol:    e.Protocol, SrcPort: e.Orig.SrcPort, DstPort: e.Reply.SrcPort,
+			Src: k.Orig.Src.Addr(), Dst: k.Reply.Src.Addr(), SrcIdentity: identities[site{where.tenant, k.Orig.Src.Addr()}],
+			DstIdentity: identities[site{where.tenant, k.Reply.Src.Addr()}],
+			Protocol:    k.Protocol, SrcPort: k.Orig.Src.Port(), DstPort: k.Reply.Src.Port(),
 		}
-		if rules.Decide(p).Allow == pipeline.Blocked(e.Mark) {
-			out = append(out, probe{e, where.network, p.SrcIdentity})
+		if rules.Decide(p).Allow == pipeline.Blocked(k.Mark) {
+			out = append(out, probe{k, where.network, p.SrcIdentity})
 		}
 	}
 	return out
@@ -128,7 +128,7 @@ func (p *probe) frame() ([]byte, error) {
 		gopacket.SerializableLayer
 		gopacket.NetworkLayer
 	}
-	if src, dst := p.Orig.Src, p.Orig.Dst; src.Is4() {
+	if src, dst := p.Orig.Src.Addr(), p.Orig.Dst.Addr(); src.Is4() {
 		ip = &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocol(p.Protocol), SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
 	} else {
 		eth.EthernetType = layers.EthernetTypeIPv6
@@ -136,15 +136,15 @@ func (p *probe) frame() ([]byte, error) {
 	}
 	parts := []gopacket.SerializableLayer{eth, ip}
 	if p.Protocol == policy.UDP {
-		udp := &layers.UDP{SrcPort: layers.UDPPort(p.Orig.SrcPort), DstPort: layers.UDPPort(p.Orig.DstPort)}
+		udp := &layers.UDP{SrcPort: layers.UDPPort(p.Orig.Src.Port()), DstPort: layers.UDPPort(p.Orig.Dst.Port())}
 		if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
-			return nil, fmt.Errorf("a packet of %v: %w", p.Entry, err)
+			return nil, fmt.Errorf("a packet of %v: %w", p.Connection, err)
 		}
 		parts = append(parts, udp)
 	}
 	buf := gopacket.NewSerializeBuffer()
 	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...); err != nil {
-		return nil, fmt.Errorf("a packet of %v: %w", p.Entry, err)
+		return nil, fmt.Errorf("a packet of %v: %w", p.Connection, err)
 	}
 	return buf.Bytes(), nil
 }
@@ -159,16 +159,12 @@ func (d *Driver) review(ctx context.Context) error {
 	if err := d.writer.Wait(ctx, seq); err != nil {
 		return err
 	}
-	dump, err := d.control.command(ctx, "dpctl/dump-conntrack", d.cfg.DatapathType+"@ovs-"+d.cfg.DatapathType)
-	if err != nil {
-		return fmt.Errorf("reading connections: %w", err)
-	}
-	entries, err := conntrack.Parse(dump)
+	connections, err := d.control.connections(ctx, d.cfg.DatapathType)
 	if err != nil {
 		return fmt.Errorf("reading connections: %w", err)
 	}
 	d.mu.Lock()
-	probes := judge(entries, d.zoneOwners(), d.identities(), &d.policy)
+	probes := judge(connections, d.zoneOwners(), d.identities(), &d.policy)
 	actions := make([]openflow.Actions, len(probes))
 	for i := range probes {
 		actions[i], _ = d.compiler.Probe(probes[i].network, probes[i].srcIdentity)
@@ -187,7 +183,7 @@ func (d *Driver) review(ctx context.Context) error {
 			return err
 		}
 		if err := conn.PacketOut(ctx, openflow.PortController, actions[i], frame); err != nil {
-			return fmt.Errorf("judging %v again: %w", probes[i].Entry, err)
+			return fmt.Errorf("judging %v again: %w", probes[i].Connection, err)
 		}
 	}
 	d.log.WithField("connections", len(probes)).Debug("connections were judged again")

@@ -16,17 +16,23 @@ type Tuple struct {
 
 // Connection is what conntrack knows of one.
 type Connection struct {
-	Proto       string // in words: "tcp", "udp", "icmp", "icmpv6", "sctp", or a number
+	Protocol uint8
+	// Orig is the direction of the first packet, as it was before any translation; Reply the other, after it: who really
+	// answers is Reply.Src.
 	Orig, Reply Tuple
 	Zone        uint16
 	Mark        uint32
 	Label       [2]uint64 // bits 64 to 127, and 0 to 63
 }
 
-// Connections lists the connections of a zone of the bridges' datapath. Those that cannot be read are left out and
-// counted.
-func (c *Client) Connections(ctx context.Context, zone uint16) (list []Connection, unread int, err error) {
-	text, err := c.Call(ctx, "dpctl/dump-conntrack", fmt.Sprintf("zone=%d", zone))
+// Connections lists the connections that a datapath ("netdev@ovs-netdev") tracks; of one zone, or of all for 0. Those
+// that cannot be read are left out and counted.
+func (c *Client) Connections(ctx context.Context, datapath string, zone uint16) (list []Connection, unread int, err error) {
+	args := []string{datapath}
+	if zone != 0 {
+		args = append(args, fmt.Sprintf("zone=%d", zone))
+	}
+	text, err := c.Call(ctx, "dpctl/dump-conntrack", args...)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -49,8 +55,7 @@ func parseConnection(line string) (c Connection, ok bool) {
 	}
 	orig, rest, ok1 := strings.Cut(rest, "),reply=(")
 	reply, rest, ok2 := strings.Cut(rest, ")")
-	c.Proto = proto
-	ok = ok1 && ok2 && c.Orig.parse(orig) && c.Reply.parse(reply)
+	ok = ok1 && ok2 && c.parseProtocol(proto) && c.Orig.parse(orig) && c.Reply.parse(reply)
 	for part := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(part, "=")
 		var err error
@@ -69,6 +74,19 @@ func parseConnection(line string) (c Connection, ok bool) {
 		ok = ok && err == nil
 	}
 	return c, ok
+}
+
+var protocols = map[string]uint8{"icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "dccp": 33, "icmpv6": 58, "sctp": 132, "udplite": 136}
+
+// parseProtocol reads a name or a number.
+func (c *Connection) parseProtocol(text string) bool {
+	if number, known := protocols[text]; known {
+		c.Protocol = number
+		return true
+	}
+	number, err := strconv.ParseUint(text, 10, 8)
+	c.Protocol = uint8(number)
+	return err == nil
 }
 
 func parseLabel(text string) (label [2]uint64, err error) {
