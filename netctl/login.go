@@ -49,9 +49,9 @@ func (p *program) login(c *cli.Context) error {
 	token, err := api.Login(ctx, name, password)
 	switch status := client.StatusOf(err); {
 	case status == http.StatusUnauthorized:
-		return errors.New("Login failed: Bad username or password.") //nolint:revive // the original's words
+		return errors.New("Login failed: Bad username or password.")
 	case status != 0:
-		return fmt.Errorf("Login failed: status %d: %w", status, err) //nolint:revive // likewise
+		return fmt.Errorf("Login failed: status %d: %w", status, err)
 	case err != nil:
 		return &failure{exitLocal, fmt.Errorf("login: %w", err)}
 	}

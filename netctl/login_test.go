@@ -191,7 +191,9 @@ func TestLoginAtTerminal(t *testing.T) {
 	}()
 	p := &program{stdin: terminal, stdout: terminal, stderr: terminal}
 	done := make(chan int, 1)
-	go func() { done <- p.run(t.Context(), []string{"netctl", "--insecure", "--netmaster", front.URL, "login"}) }()
+	go func() {
+		done <- p.run(t.Context(), []string{"netctl", "--insecure", "--netmaster", front.URL, "login"})
+	}()
 	shown.await(t, "Username: ")
 	typed(t, person, "admin\n")
 	shown.await(t, "Password: ")

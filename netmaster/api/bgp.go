@@ -123,7 +123,7 @@ func isLoopback(address string) bool {
 
 // getFromAgent decodes what an agent answers. With TLS the agent must show a certificate with the host's name.
 func (s *server) getFromAgent(ctx context.Context, host, url string, into any) error {
-	var transport http.RoundTripper = http.DefaultTransport
+	transport := http.DefaultTransport
 	if s.Forward != nil {
 		transport = s.Forward
 	}

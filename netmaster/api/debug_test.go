@@ -113,7 +113,7 @@ func TestDebugOfnet(t *testing.T) {
 	var out struct {
 		MyAddr                                    string
 		MyPort                                    int
-		AgentDb, EndpointDb, PolicyDb, AgentStats map[string]any
+		AgentDB, EndpointDB, PolicyDB, AgentStats map[string]any
 	}
 	if err := json.Unmarshal([]byte(got), &out); err != nil {
 		t.Fatal(err)
@@ -126,12 +126,12 @@ func TestDebugOfnet(t *testing.T) {
 		key  string
 		want string
 	}{
-		"agent":    {out.AgentDb, "192.0.2.7:40000", `{"HostAddr":"192.0.2.7","HostPort":40000,"Hostname":"h1"}`},
+		"agent":    {out.AgentDB, "192.0.2.7:40000", `{"HostAddr":"192.0.2.7","HostPort":40000,"Hostname":"h1"}`},
 		"stats":    {out.AgentStats, "h1", `{"Acknowledged":8,"Desired":9,"NotRealised":0}`},
-		"endpoint": {out.EndpointDb, "h1/c1/eth0", `{"EndpointGroup":1,"EndpointID":"h1/c1/eth0","EndpointType":"internal","IpAddr":"10.1.2.5","Ipv6Addr":"2001:db8::1","MacAddrStr":"02:02:0a:01:02:05","OriginatorIp":"","Vlan":1,"Vni":1,"Vrf":"blue"}`},
-		"towards":  {out.PolicyDb, "blue:g1:blue:p:blue:p:1:inRx", `{"Action":"allow","DstEndpointGroup":1,"DstIpAddr":"","DstPort":80,"IpProtocol":6,"Priority":2,"RuleId":"blue:g1:blue:p:blue:p:1:inRx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":0,"TcpFlags":""}`},
-		"back":     {out.PolicyDb, "blue:g1:blue:p:blue:p:1:inTx", `{"Action":"allow","DstEndpointGroup":1,"DstIpAddr":"","DstPort":0,"IpProtocol":6,"Priority":2,"RuleId":"blue:g1:blue:p:blue:p:1:inTx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":80,"TcpFlags":""}`},
-		"set-up":   {out.PolicyDb, "blue:g1:blue:p:blue:p:2:outTx", `{"Action":"deny","DstEndpointGroup":0,"DstIpAddr":"10.1.2.0/24","DstPort":0,"IpProtocol":6,"Priority":1,"RuleId":"blue:g1:blue:p:blue:p:2:outTx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":0,"TcpFlags":"syn,!ack"}`},
+		"endpoint": {out.EndpointDB, "h1/c1/eth0", `{"EndpointGroup":1,"EndpointID":"h1/c1/eth0","EndpointType":"internal","IpAddr":"10.1.2.5","Ipv6Addr":"2001:db8::1","MacAddrStr":"02:02:0a:01:02:05","OriginatorIp":"","Vlan":1,"Vni":1,"Vrf":"blue"}`},
+		"towards":  {out.PolicyDB, "blue:g1:blue:p:blue:p:1:inRx", `{"Action":"allow","DstEndpointGroup":1,"DstIpAddr":"","DstPort":80,"IpProtocol":6,"Priority":2,"RuleId":"blue:g1:blue:p:blue:p:1:inRx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":0,"TcpFlags":""}`},
+		"back":     {out.PolicyDB, "blue:g1:blue:p:blue:p:1:inTx", `{"Action":"allow","DstEndpointGroup":1,"DstIpAddr":"","DstPort":0,"IpProtocol":6,"Priority":2,"RuleId":"blue:g1:blue:p:blue:p:1:inTx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":80,"TcpFlags":""}`},
+		"set-up":   {out.PolicyDB, "blue:g1:blue:p:blue:p:2:outTx", `{"Action":"deny","DstEndpointGroup":0,"DstIpAddr":"10.1.2.0/24","DstPort":0,"IpProtocol":6,"Priority":1,"RuleId":"blue:g1:blue:p:blue:p:2:outTx","SrcEndpointGroup":1,"SrcIpAddr":"","SrcPort":0,"TcpFlags":"syn,!ack"}`},
 	} {
 		data, err := json.Marshal(tc.in[tc.key])
 		if err != nil {
@@ -139,8 +139,8 @@ func TestDebugOfnet(t *testing.T) {
 		}
 		equal(t, what, string(data), tc.want)
 	}
-	if len(out.PolicyDb) != 3 {
-		t.Errorf("rules %v", out.PolicyDb)
+	if len(out.PolicyDB) != 3 {
+		t.Errorf("rules %v", out.PolicyDB)
 	}
 }
 
