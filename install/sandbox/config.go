@@ -107,10 +107,7 @@ func (c Config) check() error {
 
 // notYet refuses what later versions will offer.
 func (c Config) notYet() error {
-	switch {
-	case c.FwdMode == "routing":
-		return &NotYetError{"forward mode routing"}
-	case c.Fabric != "vxlan":
+	if c.Fabric != "vxlan" {
 		return &NotYetError{"fabric " + c.Fabric}
 	}
 	return nil
