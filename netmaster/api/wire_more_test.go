@@ -208,6 +208,12 @@ func TestWarnings(t *testing.T) {
 		}})
 		return err
 	}
+	vlanGroup := func() error {
+		_, err := c.EndpointGroups().Post(ctx, &client.EndpointGroup{EndpointGroup: state.EndpointGroup{
+			TenantName: "default", GroupName: "vg", NetworkName: "v", Policies: []string{"p"},
+		}})
+		return err
+	}
 	for _, step := range []struct {
 		what string
 		do   func() error
@@ -221,10 +227,10 @@ func TestWarnings(t *testing.T) {
 		}, ""},
 		{"a group without policies", group(), ""},
 		{"a policy without rules on a group", group("p"), ""},
-		{"a rule of a policy in use", rule, "enforce policies"},
-		{"a policy with rules on a group", group("p"), "enforce policies"},
-		{"detaching it", group(), ""},
-		{"a rule of a policy that nobody has", rule, ""},
+		{"a rule of a policy in use", rule, ""},
+		{"a policy with rules on a group", group("p"), ""},
+		{"a policy with rules on a group of a VLAN", vlanGroup, "enforce policies on VLANs"},
+		{"a rule of a policy in use on a VLAN", rule, "enforce policies on VLANs"},
 		{"a list", func() error { _, err := c.Networks().List(ctx); return err }, ""},
 	} {
 		told = nil
