@@ -109,8 +109,11 @@ const (
 // Server serves the agents while this netmaster leads. All methods may be called at once.
 type Server struct {
 	config Config
-	turns  chan struct{}                           // holds one for each session that has its turn
-	sent   struct{ messages, bytes atomic.Uint64 } // see Traffic
+	turns  chan struct{} // holds one for each session that has its turn
+	// registering holds one for each registration under way: when all agents come at once, those that are served are
+	// served within their patience, instead of none.
+	registering chan struct{}
+	sent        struct{ messages, bytes atomic.Uint64 } // see Traffic
 
 	mu       sync.RWMutex
 	index    *index.Index
@@ -133,7 +136,7 @@ func NewServer(config Config) *Server {
 	}
 	return &Server{
 		config: config, index: index.New(), sessions: map[string]*session{}, hosts: map[string]*hostMemory{},
-		progress: make(chan struct{}), turns: make(chan struct{}, turns),
+		progress: make(chan struct{}), turns: make(chan struct{}, turns), registering: make(chan struct{}, registrations),
 	}
 }
 

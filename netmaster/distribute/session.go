@@ -225,6 +225,13 @@ func (s *session) register(ctx context.Context, request protocol.RegisterRequest
 	if err := s.server.claim(s, &request); err != nil {
 		return nil, nil, err
 	}
+	select {
+	case s.server.registering <- struct{}{}:
+		defer func() { <-s.server.registering }()
+	case <-ctx.Done():
+		s.server.detach(s)
+		return nil, nil, fmt.Errorf("registering host %q: %w", request.Host, ctx.Err())
+	}
 	registration, err := s.server.config.Operations.RegisterHost(ctx, request)
 	if err == nil {
 		err = s.server.await(ctx, func() bool { return s.server.index.Position().Revision >= registration.Revision })

@@ -10,6 +10,8 @@ import (
 // that answers to pings, which come behind them, were late, and sessions were given up with nothing done.
 const (
 	turns = 16
+	// registrations is how many are done at once.
+	registrations = 16
 	// turnTime is after how long an agent goes on beside the others: a slow one does not keep them waiting.
 	turnTime = 2 * time.Second
 )

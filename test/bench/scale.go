@@ -65,19 +65,18 @@ func emptyHosts(ctx context.Context, b *bench, dir string) (float64, error) {
 		return 0, err
 	}
 	defer m.stop()
-	if _, err := attached(ctx, m, c); err != nil {
+	if err := attachAll(ctx, m, c); err != nil {
 		return 0, err
 	}
 	return m.restedMemory(ctx)
 }
 
-// attached starts the agents of a cluster and gives how long it takes until all have acknowledged everything.
-func attached(ctx context.Context, m *master, c *cluster) (time.Duration, error) {
-	begin := time.Now()
+// attachAll starts the agents of a cluster and waits until all have acknowledged everything.
+func attachAll(ctx context.Context, m *master, c *cluster) error {
 	if _, err := startFleet(ctx, m, c.agents); err != nil {
-		return 0, err
+		return err
 	}
-	return time.Since(begin), m.acknowledged(ctx, len(c.agents))
+	return m.acknowledged(ctx, len(c.agents))
 }
 
 // acknowledged waits until netmaster knows that all agents have realised all they need.
@@ -126,7 +125,7 @@ func populated(ctx context.Context, b *bench, p population, dir string, bare flo
 	}
 	defer m.stop()
 	begin = time.Now()
-	if _, err := attached(ctx, m, c); err != nil {
+	if err := attachAll(ctx, m, c); err != nil {
 		return err
 	}
 	first := time.Since(begin)

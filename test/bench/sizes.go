@@ -78,7 +78,7 @@ func largeCluster(ctx context.Context, b *bench) (figures, error) {
 	timed := func(name, path string) error {
 		for range b.pairs {
 			begin := time.Now()
-			if _, err := get(ctx, m.url(path)); err != nil {
+			if err := get(ctx, m.url(path)); err != nil {
 				return err
 			}
 			out.absolute(name, time.Since(begin).Seconds()*1e3)
