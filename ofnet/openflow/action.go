@@ -171,6 +171,9 @@ func SetARPSha(m MAC) Action { return setField(ARPSha(m)) }
 // SetARPSpa writes the sender's IPv4 address.
 func SetARPSpa(a netip.Addr) Action { return setField(ARPSpa(a)) }
 
+// SetICMPType writes the message type. Needs a match on ICMP.
+func SetICMPType(v uint8) Action { return setField(ICMPType(v)) }
+
 // SetICMPv6Type writes the message type. Needs a match on ICMPv6.
 func SetICMPv6Type(v uint8) Action { return setField(ICMPv6Type(v)) }
 

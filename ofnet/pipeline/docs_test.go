@@ -115,7 +115,7 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 | flood | base + 3K + 5L + 4R + 11 L6 + 3 R6 | 2K |
 | (forward mode routing) | base + 5K + 6L + 3R + 12 L6 + 3 R6 | 0 |
 
-The base is below 70. Nothing is multiplied: one more peer or network adds no flow per endpoint.
+The base is below 70; in forward mode routing each address of a gateway adds one, which answers pings. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 
 ## What is not realised
 

@@ -73,6 +73,13 @@ func (w *world) endpoint(network string, who protocol.EndpointID, port uint32, m
 	}
 }
 
+// gateways gives network "red:net" a gateway of each family.
+func gateways(w *world) {
+	n := w.Networks["red:net"]
+	n.Gateway, n.Gateway6 = addr("10.1.255.254"), addr("fd00::fe")
+	w.Networks[n.Key()] = n
+}
+
 // text lists a program with the names of the tables.
 func (p *Program) text() string {
 	var b strings.Builder
@@ -151,6 +158,7 @@ func TestGolden(t *testing.T) {
 
 		cases := map[string]func(w *world){
 			"network":  func(*world) {},
+			"gateways": gateways,
 			"local-v4": func(w *world) { w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "10.1.0.2", "", 7) },
 			"local-qos": func(w *world) {
 				w.endpoint("red:net", id("h1", "a"), 5, "02:02:0a:01:00:02", "10.1.0.2", "", 7)

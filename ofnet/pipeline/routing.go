@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"net/netip"
+
 	of "github.com/contiv/contiv/ofnet/openflow"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
@@ -26,6 +28,32 @@ func (v *view) routedNetwork(u *unit, n *protocol.Network) {
 		// Without the sender's link-layer option there is no room for ours; in the answer to one neighbour it may lack.
 		u.add(c, tableARPND, 120, asks(of.NDSll(of.MAC{}), toUnicast), ndReplyBare(routerMAC), 0)
 		u.add(c, tableARPND, 119, asks(of.NDSll(of.MAC{})), nothing, 0)
+	}
+	v.gatewayEcho(u, n)
+}
+
+// Types of echo messages.
+const (
+	echoRequest, echoReply   = 8, 0
+	echoRequest6, echoReply6 = 128, 129
+)
+
+// gatewayEcho answers pings of the gateway's addresses, from whatever network of the tenant, after the rules.
+func (v *view) gatewayEcho(u *unit, n *protocol.Network) {
+	c, domain := cookie(categoryNetwork, uint32(n.ID)), v.domain(n)
+	swap := func(src, dst of.Field, gateway netip.Addr, answer of.Action) of.Actions {
+		return of.Do(
+			of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldEthDst)), of.SetEthSrc(routerMAC),
+			of.Move(of.Whole(src), of.Whole(dst)), of.SetIPSrc(gateway), answer, of.OutputIn(),
+		)
+	}
+	if a := n.Gateway; a.Is4() {
+		request := of.NewMatch(fromLocal, domain, isIP4, of.IPProto(of.ProtoICMP), of.ICMPType(echoRequest), of.IPDstAddr(a))
+		u.add(c, tableIP, 100, request, swap(of.FieldIPSrc, of.FieldIPDst, a, of.SetICMPType(echoReply)), 0)
+	}
+	if a := n.Gateway6; a.Is6() {
+		request := icmp6(echoRequest6, fromLocal, domain, of.IPDstAddr(a))
+		u.add(c, tableIP, 100, request, swap(of.FieldIP6Src, of.FieldIP6Dst, a, of.SetICMPv6Type(echoReply6)), 0)
 	}
 }
 

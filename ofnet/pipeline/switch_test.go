@@ -294,6 +294,11 @@ func routedCases() []traceCase {
 		only("broadcast", ip4("5", macA, everyone, "10.1.0.2", "255.255.255.255"), ""),
 		only("multicast v6", ip6("5", macA, "33:33:00:00:00:fb", "fd00::2", "ff02::fb"), ""),
 		only("last hop", strings.Replace(ip4("5", macA, router, "10.1.0.2", "10.1.0.3"), "nw_ttl=64", "nw_ttl=1", 1), ""),
+		only("echo to the gateway", ip4("5", macA, router, "10.1.0.2", "10.1.255.254")+",icmp_type=8,icmp_code=0", "p5"),
+		only("echo to the gateway of another network", ip4("9", macO, router, "10.2.0.9", "10.1.255.254")+",icmp_type=8,icmp_code=0", "p9"),
+		only("echo to the gateway v6", strings.NewReplacer("udp6", "icmp6,icmpv6_type=128,icmpv6_code=0", "udp_dst=9,", "").Replace(ip6("5", macA, router, "fd00::2", "fd00::fe")), "p5"),
+		only("echo to the gateway of another tenant", ip4("8", macD, router, "10.1.0.5", "10.1.255.254")+",icmp_type=8,icmp_code=0", ""),
+		only("echo reply to the gateway", ip4("5", macA, router, "10.1.0.2", "10.1.255.254")+",icmp_type=0,icmp_code=0", ""),
 		only("ARP for a neighbour", arp("5", macA, "1", "10.1.0.2", macA, "10.1.0.3"), "p5"),
 		only("ARP for the gateway", arp("5", macA, "1", "10.1.0.2", macA, "10.1.255.254"), "p5"),
 		only("ARP for nobody", arp("5", macA, "1", "10.1.0.2", macA, "10.1.0.77"), "p5"),
@@ -317,7 +322,9 @@ const macO = "02:02:0a:02:00:09"
 // routedWorld has one more network, with an endpoint on port 9.
 func routedWorld() *world {
 	w := tracedWorld(protocol.ForwardRouting)
+	gateways(w)
 	n := w.Networks["red:net"]
+	n.Gateway, n.Gateway6 = addr(""), addr("")
 	n.Name, n.ID, n.VNI, n.Subnet, n.Subnet6 = "other", 5, 1005, netip.MustParsePrefix("10.2.0.0/16"), netip.Prefix{}
 	w.Networks[n.Key()] = n
 	w.endpoint("red:other", id("h1", "o"), 9, macO, "10.2.0.9", "", 7)
