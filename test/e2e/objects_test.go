@@ -83,3 +83,24 @@ func TestPolicyInForce(t *testing.T) {
 	c.ok("policy", "rule-rm", "p", "1")
 	c.reaches("a", b.Addresses[0])
 }
+
+// TestSeveralGroups: a workload in two groups is subject to the policies of both, and a peer under either name.
+func TestSeveralGroups(t *testing.T) {
+	c := start(t, sandbox.Config{Hosts: 2})
+	c.ok("net", "create", "n", "-s", "10.1.1.0/24")
+	c.ok("policy", "create", "closed", "--default-deny", "in")
+	c.ok("policy", "create", "open")
+	c.ok("group", "create", "n", "web", "-p", "closed")
+	c.ok("group", "create", "n", "db", "-p", "open")
+	c.ok("group", "create", "n", "friends")
+	c.ok("group", "create", "n", "others")
+	c.ok("policy", "rule-add", "open", "1", "--from-group", "friends", "--protocol", "icmp")
+	web := c.run(sandbox.Workload{Name: "web", Host: 1, Group: "web"})
+	both := c.run(sandbox.Workload{Name: "both", Host: 1, Group: "web,db"})
+	c.run(sandbox.Workload{Name: "friend", Host: 2, Group: "others,friends"})
+	c.run(sandbox.Workload{Name: "stranger", Host: 2, Group: "others"})
+	c.isolated("stranger", both.Addresses[0])
+	c.isolated("friend", web.Addresses[0])
+	c.reaches("friend", both.Addresses[0])
+	c.reaches("both", c.run(sandbox.Workload{Name: "alone", Host: 2, Network: "n"}).Addresses[0])
+}
