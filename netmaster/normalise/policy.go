@@ -32,7 +32,7 @@ func rule(m *ledger.Model, key string) index.ScopedRecord {
 		Tenant: r.TenantName, Policy: r.PolicyName, Name: r.RuleID, ID: ruleID(m.RevisionOf(r.StoreKey())),
 		Priority: uint8(min(max(r.Priority, 1), math.MaxUint8)), Action: r.Action, Direction: r.Direction, //nolint:gosec // bounded
 	}
-	n := maker{model: m, rule: r}
+	n := maker{model: m, rule: r, unreadable: r.Direction != state.DirectionIn && r.Direction != state.DirectionOut}
 	own, peer := n.attached(groups), n.peer()
 	if r.Direction == state.DirectionOut {
 		body.Src, body.Dst = own, peer
@@ -40,7 +40,7 @@ func rule(m *ledger.Model, key string) index.ScopedRecord {
 		body.Src, body.Dst = peer, own
 	}
 	n.traffic(&body)
-	if n.unreadable && r.Action != state.ActionDeny {
+	if n.unreadable && r.Action == state.ActionAllow {
 		body.Src, body.Dst = protocol.Peer{}, protocol.Peer{}
 	}
 	return madeRule(m, key, &body, own, peer, groups)
@@ -71,7 +71,7 @@ func madeRule(m *ledger.Model, key string, body *protocol.Rule, own, peer protoc
 	slices.Sort(scoped.Scopes)
 	scoped.Scopes = slices.Compact(scoped.Scopes)
 	scoped = made(key, m.Revision(), body, scoped)
-	if body.Action == protocol.ActionDeny {
+	if body.Action != protocol.ActionAllow { // an action of a newer version, too: hosts close the networks for it
 		slices.Sort(guards)
 		scoped.Guards = slices.Compact(guards)
 	}

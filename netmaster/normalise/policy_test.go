@@ -196,6 +196,7 @@ func TestWordsOfANewerVersion(t *testing.T) {
 		"icmp type of tcp":  func(r *state.Rule) { r.Protocol, r.ICMPType = "tcp", number(8) },
 		"code without type": func(r *state.Rule) { r.Protocol, r.ICMPCode = "icmp", number(8) },
 		"address":           func(r *state.Rule) { r.FromIPAddress = "example.org" },
+		"direction":         func(r *state.Rule) { r.Direction = "both" },
 		"own address":       func(r *state.Rule) { r.ToIPAddress = "10.0.0.0/0" },
 	} {
 		t.Run(name, func(t *testing.T) {
