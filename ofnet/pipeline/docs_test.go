@@ -65,6 +65,8 @@ var docsExamples = []example{
 	{protocol.ARPFlood, tableARPND, 100, "arp", "ARP mode flood: ARP goes its way like a broadcast, neighbour discovery too."},
 	{protocol.ARPProxy, tableSpoof, 100, "nw_src=10.1.0.4", "A packet from the tunnel has the MAC and IP address of an endpoint of the network, and comes from the tunnel address of that endpoint's host. Anything else is dropped."},
 	{protocol.ARPFlood, tableSpoof, 100, "arp_spa=10.1.0.4", "The same for flooded ARP."},
+	{protocol.ARPProxy, tableARPND, 105, "arp_tpa=169.254.254.53", "The address of the name server is answered for on every network."},
+	{protocol.ARPProxy, tablePuntMeter, 100, "in_port=5", "DNS queries get here while the agent lives: at most 100 a second of each endpoint go on to it, 200 at once. The flows of PUNT and DST_GRP that lead here expire unless the agent renews them (docs/names.md), so they are not listed."},
 	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:02", "A MAC address of the network that is here."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:04", "One that is elsewhere: through the tunnel port to its host. (A packet that came from the tunnel cannot leave by it: the switch never sends out of the port of entry.)"},
@@ -111,9 +113,9 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 
 | ARP mode | flows | groups |
 |---|---|---|
-| proxy | base + 3K + 7L + 4R + 12 L6 + 4 R6 | 2K |
-| flood | base + 3K + 5L + 4R + 11 L6 + 3 R6 | 2K |
-| (forward mode routing) | base + 5K + 6L + 3R + 12 L6 + 3 R6 | 0 |
+| proxy | base + 3K + 8L + 4R + 12 L6 + 4 R6 | 2K |
+| flood | base + 3K + 6L + 4R + 11 L6 + 3 R6 | 2K |
+| (forward mode routing) | base + 5K + 7L + 3R + 12 L6 + 3 R6 | 0 |
 
 The base is below 70; in forward mode routing each address of a gateway adds one, which answers pings. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 

@@ -90,6 +90,7 @@ func (v *view) base() *unit {
 	}
 	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
 	u.connections()
+	u.nameServer()
 	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
 	return u
 }
@@ -188,6 +189,7 @@ func (v *view) enter(u *unit, e *endpoint) {
 	u.flows = append(u.flows, of.Flow{
 		Table: tableTenant, Priority: 100, Cookie: e.cookie, Match: of.NewMatch(in), Meter: u.mark(e), Actions: of.Do(actions...), Goto: tableSpoof,
 	})
+	u.names(e)
 	if e.ip4.IsValid() {
 		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isIP4, of.IPSrcAddr(e.ip4)), nothing, tableARPND)
 		u.add(e.cookie, tableSpoof, 100, of.NewMatch(in, src, isARP, of.ARPSpa(e.ip4), of.ARPSha(e.mac)), nothing, tableARPND)

@@ -78,34 +78,35 @@ func Registers() []Register {
 
 // Table numbers.
 const (
-	tableInput    = 0
-	tableTenant   = 10
-	tableSpoof    = 12
-	tableARPND    = 13
-	tableNDReply  = 14
-	tablePunt     = 15
-	tableQoS      = 17
-	tablePreNAT   = 20
-	tableCTIn     = 25
-	tableCTState  = 27
-	tableAffinity = 28
-	tableAffDNAT  = 29
-	tableSvcDNAT  = 30
-	tableSvcPost  = 31
-	tableSrcGroup = 35
-	tableDstGroup = 40
-	tablePolicy   = 50
-	tableCTCommit = 55
-	tableDeny     = 58
-	tableSvcSNAT  = 60
-	tableSvcStats = 65
-	tableStatsFwd = 66
-	tableStatsRev = 67
-	tableIP       = 70
-	tableHostSNAT = 80
-	tableL2Fix    = 85
-	tableMACDest  = 90
-	tableOutput   = 100
+	tableInput     = 0
+	tableTenant    = 10
+	tableSpoof     = 12
+	tableARPND     = 13
+	tableNDReply   = 14
+	tablePunt      = 15
+	tablePuntMeter = 16
+	tableQoS       = 17
+	tablePreNAT    = 20
+	tableCTIn      = 25
+	tableCTState   = 27
+	tableAffinity  = 28
+	tableAffDNAT   = 29
+	tableSvcDNAT   = 30
+	tableSvcPost   = 31
+	tableSrcGroup  = 35
+	tableDstGroup  = 40
+	tablePolicy    = 50
+	tableCTCommit  = 55
+	tableDeny      = 58
+	tableSvcSNAT   = 60
+	tableSvcStats  = 65
+	tableStatsFwd  = 66
+	tableStatsRev  = 67
+	tableIP        = 70
+	tableHostSNAT  = 80
+	tableL2Fix     = 85
+	tableMACDest   = 90
+	tableOutput    = 100
 )
 
 // Table declares one stage.
@@ -128,7 +129,8 @@ func Tables() []Table {
 		{ID: tableSpoof, Name: "SPOOF", Purpose: "a local endpoint sends only with its own MAC, IPv4 and IPv6 addresses, in ARP and ND messages too; a packet from the tunnel has the addresses of an endpoint of the network that lives on the sending host, and gets its identity"},
 		{ID: tableARPND, Name: "ARP_ND", Purpose: "answers ARP and neighbour solicitations (proxy mode) or floods them; drops what only a router may say; splits unicast IP from the rest"},
 		{ID: tableNDReply, Name: "ND_REPLY", Purpose: "second half of answering a neighbour solicitation"},
-		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent", Miss: tableQoS, Reserved: true},
+		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent, while it lives", Miss: tableQoS},
+		{ID: tablePuntMeter, Name: "PUNT_METER", Purpose: "how many packets an endpoint may send to the agent; those above are dropped"},
 		{ID: tableQoS, Name: "QOS", Purpose: "DSCP of an endpoint whose netprofile says so", Miss: tablePreNAT},
 		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "undoes hairpin NAT; host access", Miss: tableCTIn, Reserved: true},
 		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking, in the zone of the network"},

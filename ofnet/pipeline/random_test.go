@@ -265,7 +265,7 @@ func TestCostOfOneEndpoint(t *testing.T) {
 		port   uint32
 		flows  int
 		groups int
-	}{{id("peer7", "new"), 0, 4, 0}, {id("h1", "new"), 5, 7, 2}} {
+	}{{id("peer7", "new"), 0, 4, 0}, {id("h1", "new"), 5, 8, 2}} {
 		e := &protocol.Endpoint{ID: test.who, Tenant: "red", Network: "net", MAC: fmt.Sprintf("02:02:ff:00:00:0%d", test.port), IPv4: netip.AddrFrom4([4]byte{10, 200, 0, byte(1 + test.port)})}
 		changes := Changes{Endpoints: map[protocol.EndpointID]*protocol.Endpoint{test.who: e}, Ports: map[protocol.EndpointID]uint32{test.who: test.port}}
 		d := c.Update(changes)

@@ -84,6 +84,11 @@ func (l *lab) install(t *testing.T, p Program) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	for _, m := range p.SortedMeters() {
+		if err := l.conn.SetMeter(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
 	mods := []openflow.Mod{openflow.DeleteCookie(0, 1<<63)}
 	for _, g := range p.SortedGroups() {
 		mods = append(mods, openflow.SetGroup(g))
