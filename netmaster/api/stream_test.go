@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,27 @@ func TestWatchOfAFilter(t *testing.T) {
 	for _, want := range []string{"event: put", "event: delete", "event: put", "event: delete"} {
 		if got := w.block(); !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// Of collections that are named only those are told, wherever they come among all.
+func TestWatchOfSomeCollections(t *testing.T) {
+	r := newRig(t, nil)
+	r.must("PUT", profilePath, profile(1))
+	for query, want := range map[string][]string{
+		"tenants": {`"kind":"tenant"`}, "tenants,globals": {`"kind":"tenant"`, `"kind":"global"`},
+		"globals,netprofiles": {`"kind":"global"`, `"kind":"netprofile"`}, "networks&tenantName=default": {},
+	} {
+		w := r.open("/api/v1/watch?collection=" + query)
+		var got []string
+		for block := w.block(); !strings.HasPrefix(block, "event: synced"); block = w.block() {
+			if _, data, ok := strings.Cut(block, "event: put\ndata: {"); ok {
+				got = append(got, data[:strings.IndexByte(data, ',')])
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", query, got, want)
 		}
 	}
 }

@@ -73,8 +73,8 @@ func (s *server) watchAll(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := make(map[string]bool)
-	if words.Has(askCollection) {
+	some, wanted := words.Has(askCollection), make(map[string]bool)
+	if some {
 		for name := range strings.SplitSeq(words.Get(askCollection), ",") {
 			wanted[name] = true
 		}
@@ -85,7 +85,7 @@ func (s *server) watchAll(r *http.Request) (any, error) {
 	for i := range s.collections {
 		c := &s.collections[i]
 		_, hasTenant := c.fields.find(tenantField)
-		if c.prefix == "" || len(wanted) > 0 && !wanted[c.name] || byTenant && !hasTenant {
+		if c.prefix == "" || some && !wanted[c.name] || byTenant && !hasTenant {
 			continue
 		}
 		delete(wanted, c.name)
