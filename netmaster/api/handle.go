@@ -76,7 +76,7 @@ func (s *server) protect(next http.Handler) http.Handler {
 		defer cancel()
 		r = r.WithContext(context.WithValue(ctx, principalKey{}, Anonymous))
 		w := &recorder{ResponseWriter: out}
-		defer func() { s.tell(r, w.code(), time.Since(began)) }()
+		defer func() { s.tell(r, w.code(), w.took(r, began)) }()
 		defer func() {
 			switch cause := recover(); cause {
 			case nil:

@@ -9,29 +9,35 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Observer is told of every request when it has been answered: the collection, "plugin", "debug" or "other" (a short
-// list, never what a client wrote), the method, the status and the time it took. It must be quick.
+// Observer is told of every request when it has been answered: the collection, "plugin", "debug", "watch" or "other" (a
+// short list, never what a client wrote), the method, the status and the time it took; of a stream, the time until it
+// began. It must be quick.
 type Observer func(collection, method string, status int, took time.Duration)
 
-// recorder notes the status of an answer on its way.
+// recorder notes the status of an answer on its way, and when it began.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	began  time.Time
+}
+
+func (r *recorder) begin(status int) {
+	if r.status == 0 {
+		r.status, r.began = status, time.Now()
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= 200 { // before those comes another one
-		r.status = status
+	if status >= 200 { // before those comes another one
+		r.begin(status)
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (r *recorder) Write(data []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
+	r.begin(http.StatusOK)
 	return r.ResponseWriter.Write(data) //nolint:wrapcheck // the answer's own error
 }
 
@@ -53,6 +59,14 @@ func (r *recorder) code() int {
 	return r.status
 }
 
+// took is how long the request took that began so; of a stream, which may go on for days, until its answer began.
+func (r *recorder) took(of *http.Request, began time.Time) time.Duration {
+	if isStream(of) && !r.began.IsZero() {
+		return r.began.Sub(began)
+	}
+	return time.Since(began)
+}
+
 // tell counts a request, and logs it if it may have changed something.
 func (s *server) tell(r *http.Request, status int, took time.Duration) {
 	if s.Observe != nil {
@@ -72,7 +86,7 @@ func (s *server) collectionOf(path string) string {
 	path = strings.TrimPrefix(path, "/")
 	if rest, ok := strings.CutPrefix(path, "api/v1/"); ok {
 		name, _, _ := strings.Cut(strings.TrimPrefix(rest, "inspect/"), "/")
-		if name == "endpoints" || slices.ContainsFunc(s.collections, func(c collection) bool { return c.name == name }) {
+		if name == "endpoints" || name == "watch" || slices.ContainsFunc(s.collections, func(c collection) bool { return c.name == name }) {
 			return name
 		}
 		return "other"

@@ -343,3 +343,31 @@ func TestTypedWatch(t *testing.T) {
 		}
 	}
 }
+
+// A stream counts as a request of the time that it took to begin, not of its whole life.
+func TestStreamInMetrics(t *testing.T) {
+	type seen struct {
+		collection string
+		status     int
+		took       time.Duration
+	}
+	told := make(chan seen, 10)
+	r := newRig(t, func(o *api.Options) {
+		o.Heartbeat = 5 * time.Millisecond
+		o.Observe = func(collection, _ string, status int, took time.Duration) { told <- seen{collection, status, took} }
+	})
+	for path, collection := range map[string]string{"/api/v1/watch": "watch", "/api/v1/netprofiles/?watch=true": "netprofiles"} {
+		w := r.open(path)
+		for block := ""; !strings.HasPrefix(block, "event: synced"); block = w.block() {
+		}
+		began := time.Now()
+		for range 50 {
+			w.block() // signs of life
+		}
+		lived := time.Since(began)
+		_ = w.resp.Body.Close()
+		if got := <-told; got.collection != collection || got.status != 200 || got.took >= lived {
+			t.Errorf("%s: %+v of a life of %v", path, got, lived)
+		}
+	}
+}

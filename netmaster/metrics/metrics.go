@@ -42,7 +42,7 @@ func New() *Metrics {
 			Name: prefix + "requests_total", Help: "REST requests answered.",
 		}, []string{"collection", "method", "code"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: prefix + "request_seconds", Help: "Time from a REST request's first byte to the end of its answer.",
+			Name: prefix + "request_seconds", Help: "Time from a REST request's first byte to the end of its answer; of a stream, to its beginning.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"collection", "method"}),
 		commits: prometheus.NewCounterVec(prometheus.CounterOpts{
