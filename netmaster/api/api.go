@@ -171,7 +171,7 @@ func (s *server) router() *mux.Router {
 		{"/plugin/updateEndpoint", methods{post: s.leaderOnly(pluginCall(s.updateEndpoint))}},
 		{"/services", methods{get: s.serviceStates}},
 		{"/service/{id}", methods{get: s.serviceState}},
-		{"/debug/ofnet", methods{get: s.debugAgents}},
+		{"/debug/ofnet", methods{get: s.forReports(s.debugAgents)}},
 		{"/debug/epcleanup/tenant/{tenant}/{category}/{id:.*[^/]}", methods{remove: s.leaderOnly(s.cleanEndpoints)}},
 		{"/debug/epcleanup/host/{host}", methods{remove: s.leaderOnly(s.cleanHost)}},
 		{"/api/v1/inspect/endpoints/{key:.*[^/]}", methods{get: s.forReports(s.inspectEndpoint)}},

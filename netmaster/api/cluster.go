@@ -143,12 +143,16 @@ func (s *server) leaderOnly(next answer) answer {
 		case leader == "" || r.Header.Get(forwardedHeader) != "":
 			return nil, &statusError{http.StatusServiceUnavailable, "no netmaster leads at the moment; try again in a few seconds"}
 		}
-		return nil, &forwardError{leader}
+		return nil, &forwardError{leader: leader}
 	}
 }
 
 // forwardError says that the request is for another netmaster.
-type forwardError struct{ leader string }
+type forwardError struct {
+	leader string
+	// otherwise is answered if that does not answer; nil: an error is.
+	otherwise answer
+}
 
 func (e *forwardError) Error() string { return "this is for the leader at " + e.leader }
 
@@ -164,7 +168,9 @@ func newForwarder(transport http.RoundTripper) *forwarder {
 	return &forwarder{transport}
 }
 
-func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader string) {
+// forward passes a request on. If the leader does not answer, otherwise does, unless it is nil; the request has no body
+// then.
+func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader string, otherwise func()) {
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
@@ -179,7 +185,11 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, leader strin
 			answer.Header.Del(requestid.Header) // the answer names it already
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if otherwise != nil {
+				otherwise()
+				return
+			}
 			status, message := http.StatusServiceUnavailable, fmt.Sprintf("the leader at %s does not answer; try again in a few seconds", leader)
 			if strings.Contains(err.Error(), "request body too large") {
 				status, message = http.StatusRequestEntityTooLarge, fmt.Sprintf("passing the request on to the leader at %s: %v", leader, err)

@@ -78,6 +78,25 @@ func TestFollowerForwardsWrites(t *testing.T) {
 	}
 }
 
+// TestFollowerAsksForReports: what only the leader knows in full is its answer, also at a follower; and the follower's own
+// while the leader does not answer.
+func TestFollowerAsksForReports(t *testing.T) {
+	leader, follower := newRig(t, nil), newRig(t, nil)
+	for _, r := range []*rig{leader, follower} { // they have no store in common
+		r.must("POST", "/api/v1/policys/default:p/", `{"tenantName":"default","policyName":"p"}`)
+	}
+	leader.must("POST", "/api/v1/rules/default:p:only-there/", `{"tenantName":"default","policyName":"p","ruleId":"only-there","direction":"in","action":"allow"}`)
+	leader.agents.set(distribute.HostStatus{Host: "h1", Connected: true, Address: "192.0.2.1:5000"})
+	for address, there := range map[string]bool{strings.TrimPrefix(leader.url, "http://"): true, "127.0.0.1:1": false, "": false} {
+		follower.cluster.follow(address)
+		for path, known := range map[string]string{"/api/v1/inspect/policys/default:p/": "only-there", "/debug/ofnet": "192.0.2.1:5000"} {
+			if body := follower.must("GET", path, ""); strings.Contains(body, known) != there {
+				t.Errorf("leader %q, %s: %s", address, path, body)
+			}
+		}
+	}
+}
+
 func TestVersionInfoAndAgents(t *testing.T) {
 	r := newRig(t, nil)
 	r.agents.set(distribute.HostStatus{Host: "h1", Connected: true, Address: "192.0.2.1:5000"}, distribute.HostStatus{Host: "h2", Address: "192.0.2.2:5000"})

@@ -79,8 +79,8 @@ type ofnetOrphan struct {
 	Held  bool      `json:"held,omitempty"` // waits for an operator
 }
 
-// debugAgents shows what the agents are given, how far they are, and what the hosts have lost. It does not ask the
-// store, so that it is answered also when that is away.
+// debugAgents shows what the agents are given, how far they are, and what the hosts have lost; only the leader knows all
+// of it. It does not ask the store, so that it is answered also when that is away.
 func (s *server) debugAgents(*http.Request) (any, error) {
 	out := ofnetState{
 		AgentDB: map[string]ofnetAgent{}, EndpointDB: map[string]ofnetEndpoint{}, PolicyDB: map[string]ofnetRule{},

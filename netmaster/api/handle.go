@@ -157,7 +157,11 @@ func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) respond(w http.ResponseWriter, r *http.Request, make answer) {
 	result, err := make(r)
 	if forward := (*forwardError)(nil); errors.As(err, &forward) {
-		s.forwarder.forward(w, r, forward.leader)
+		var otherwise func()
+		if forward.otherwise != nil {
+			otherwise = func() { s.respond(w, r, forward.otherwise) }
+		}
+		s.forwarder.forward(w, r, forward.leader, otherwise)
 		return
 	}
 	if err != nil {

@@ -27,15 +27,15 @@ func (s *server) reported() bool {
 	return self && s.Reports != nil
 }
 
-// forReports passes a request on that only the leader can answer in full. While nobody else leads it is answered here,
-// without what is not known.
+// forReports passes a request on that only the leader can answer in full. While nobody else leads, or the leader does not
+// answer, it is answered here, without what is not known.
 func (s *server) forReports(next answer) answer {
 	return func(r *http.Request) (any, error) {
 		leader, self := s.Cluster.Leader()
 		if self || leader == "" || r.Header.Get(forwardedHeader) != "" || r.URL.Query().Get("consistency") != "" {
 			return next(r)
 		}
-		return nil, &forwardError{leader}
+		return nil, &forwardError{leader, next}
 	}
 }
 
