@@ -44,8 +44,10 @@ type Datapath interface {
 	// are named in the result and are not an error; nothing wider than written is installed for them.
 	Apply(ctx context.Context, update Update) ([]protocol.NotRealised, error)
 
-	// Statistics are the counters of the ports of this host, sorted by ID. A port whose link is gone is left out.
-	Statistics(ctx context.Context) ([]protocol.EndpointCounters, error)
+	// Statistics are what this host counted until now: ports by ID (one whose link is gone is left out), rules that were
+	// hit by key, drops by reason, each sorted. A switch that does not answer leaves out only what it counts; what is
+	// there is answered with the error. See docs/reliability.md for what a counter survives.
+	Statistics(ctx context.Context) (protocol.Statistics, error)
 
 	// Status tells, for inspect and for acknowledgements, what is wanted and what is realised. It does not block.
 	Status() Status
@@ -105,7 +107,9 @@ type Ref struct {
 
 // Status is a glance at a datapath.
 type Status struct {
-	Desired  protocol.Position `json:"desired"`
+	Desired protocol.Position `json:"desired"`
+	// Realised is what the switch is known to have: zero while it does not answer, and after it was restarted until it has
+	// everything again.
 	Realised protocol.Position `json:"realised"`
 	// Connected to the switch; Problem says in words why Realised lags, empty if it does not.
 	Connected   bool                   `json:"connected"`

@@ -189,19 +189,19 @@ func (d *Datapath) refused() []protocol.NotRealised {
 }
 
 // Statistics implements drivers.Datapath: nothing passes.
-func (d *Datapath) Statistics(ctx context.Context) ([]protocol.EndpointCounters, error) {
+func (d *Datapath) Statistics(ctx context.Context) (protocol.Statistics, error) {
 	if err := d.before(ctx, "Statistics"); err != nil {
-		return nil, err
+		return protocol.Statistics{}, err
 	}
 	attachments, err := d.Attachments(ctx)
 	if err != nil {
-		return nil, err
+		return protocol.Statistics{}, err
 	}
 	list := make([]protocol.EndpointCounters, len(attachments))
 	for i := range attachments {
 		list[i].ID = attachments[i].ID
 	}
-	return list, nil
+	return protocol.Statistics{Endpoints: list}, nil
 }
 
 // Status implements drivers.Datapath.

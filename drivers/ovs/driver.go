@@ -35,6 +35,7 @@ type Driver struct {
 	healer   *healer
 	reviewer *reviewer
 	control  *control
+	counters counters
 	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
 	neighbours *neighbours
 

@@ -148,6 +148,7 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 		d.zones.release(ref.Key)
 	case protocol.KindRule:
 		c.Rules[ref.Key] = nil
+		d.counters.forget(ref.Key)
 	case protocol.KindService:
 		c.Services[ref.Key] = nil
 	case protocol.KindGroup:
@@ -322,11 +323,15 @@ func (d *Driver) Status() drivers.Status {
 		d.realised = d.milestones[0].position
 		d.milestones = d.milestones[1:]
 	}
+	realised := d.realised
+	if !w.Certain {
+		realised = protocol.Position{}
+	}
 	s := drivers.Status{
-		Desired: d.desired, Realised: d.realised, Connected: w.Connected, Problem: w.Problem, NotRealised: d.notRealised(w.Refused),
+		Desired: d.desired, Realised: realised, Connected: w.Connected, Problem: w.Problem, NotRealised: d.notRealised(w.Refused),
 		Details: map[string]any{
 			"driver": "ovs", "bridge": d.cfg.Bridge, "datapathType": d.cfg.DatapathType, "ovsVersion": d.bridge.OVSVersion,
-			"round": w.Round, "flows": w.Flows, "groups": w.Groups, "pending": w.Pending, "ports": len(d.ports),
+			"round": w.Round, "flows": w.Flows, "groups": w.Groups, "meters": w.Meters, "pending": w.Pending, "ports": len(d.ports),
 		},
 	}
 	if s.Problem == "" && !d.started {

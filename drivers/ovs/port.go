@@ -353,9 +353,9 @@ func (d *Driver) Forget(ctx context.Context, ids ...protocol.EndpointID) error {
 	return d.db.SetNotes(ctx, nil, keys...)
 }
 
-// Statistics implements drivers.Datapath: the kernel counts what passes a link, whatever the switch does with it. What
-// the host end sends the container receives.
-func (d *Driver) Statistics(context.Context) ([]protocol.EndpointCounters, error) {
+// portCounters are of what passes the links; the kernel counts, whatever the switch does with it. What the host end sends
+// the container receives.
+func (d *Driver) portCounters() ([]protocol.EndpointCounters, error) {
 	counted, err := d.links.counters()
 	if err != nil {
 		return nil, err

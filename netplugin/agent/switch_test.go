@@ -149,14 +149,14 @@ func (s *testSwitch) Status() drivers.Status {
 	return s.status
 }
 
-func (s *testSwitch) Statistics(context.Context) ([]protocol.EndpointCounters, error) {
+func (s *testSwitch) Statistics(context.Context) (protocol.Statistics, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []protocol.EndpointCounters
 	for id := range s.ports {
 		list = append(list, protocol.EndpointCounters{ID: id, RxPackets: 7})
 	}
-	return list, nil
+	return protocol.Statistics{Endpoints: list, Drops: []protocol.DropCounter{{Reason: "spoof", Packets: 3}}}, nil
 }
 
 func (s *testSwitch) Close() error { return nil }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,10 +33,18 @@ func (a *Agent) watch(ctx context.Context) {
 }
 
 func (a *Agent) count(ctx context.Context) {
+	counted, err := a.Statistics(ctx)
+	if err != nil {
+		a.log.WithError(err).Debug("not all counters of the host are known")
+	}
+	a.session.Statistics(counted)
+}
+
+// Statistics are what the host counted until now: ports, rules, drops. With an error they lack what the error names.
+func (a *Agent) Statistics(ctx context.Context) (protocol.Statistics, error) {
 	counted, err := a.dp.Statistics(ctx)
 	if err != nil {
-		a.log.WithError(err).Debug("counters of the endpoints are not known")
-		return
+		return counted, fmt.Errorf("reading the counters of host %s: %w", a.config.Host, err)
 	}
-	a.session.Statistics(protocol.Statistics{Endpoints: counted})
+	return counted, nil
 }

@@ -24,6 +24,7 @@ type inspector interface {
 	Ready(ctx context.Context) error
 	Attachments(ctx context.Context) ([]mgmtfn.Attachment, error)
 	Detach(ctx context.Context, containerID, ifName string) error
+	Statistics(ctx context.Context) (protocol.Statistics, error)
 }
 
 // requestTimeout bounds one request of the REST server.
@@ -46,6 +47,9 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, answer)
 	})
+	mux.HandleFunc("GET /inspect/counters", func(w http.ResponseWriter, r *http.Request) {
+		tellCounters(w, r, host)
+	})
 	// A BGP speaker comes later; netmaster and clients of the original expect its form.
 	mux.HandleFunc("GET "+protocol.PathInspectBgp, func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, protocol.BgpInspection{Peers: []protocol.BgpPeer{}, Dsts: []string{}})
@@ -63,6 +67,21 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 		reclaim(w, r, host)
 	})
 	return http.TimeoutHandler(mux, requestTimeout, "netplugin took too long to answer")
+}
+
+// counted is what GET /inspect/counters answers. Problem says what of it is missing or old, and why.
+type counted struct {
+	protocol.Statistics
+	Problem string `json:"problem,omitempty"`
+}
+
+func tellCounters(w http.ResponseWriter, r *http.Request, host inspector) {
+	statistics, err := host.Statistics(r.Context())
+	answer := counted{Statistics: statistics}
+	if err != nil {
+		answer.Problem = err.Error()
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 type health struct {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,12 @@ func (h *testHost) Detach(_ context.Context, containerID, ifName string) error {
 	return nil
 }
 
+func (h *testHost) Statistics(context.Context) (protocol.Statistics, error) {
+	return protocol.Statistics{
+		Rules: []protocol.RuleCounters{{Key: "blue:p:1", Packets: 5, Bytes: 500}}, Drops: []protocol.DropCounter{{Reason: "spoof", Packets: 2}},
+	}, errors.New("the switch does not answer")
+}
+
 func TestREST(t *testing.T) {
 	host := &testHost{}
 	server := httptest.NewServer(restHandler(host, nil))
@@ -60,6 +67,8 @@ func TestREST(t *testing.T) {
 		body         string
 	}{
 		{"GET", "/inspect/driver", 200, `"host": "host1"`},
+		{"GET", "/inspect/counters", 200, `"reason": "spoof"`},
+		{"GET", "/inspect/counters", 200, `"problem": "the switch does not answer"`},
 		{"GET", "/svcstats", 200, "{}"},
 		{"GET", "/inspect/bgp", 200, "{\n  \"Peers\": [],\n  \"Dsts\": []\n}"},
 		{"GET", "/version", 200, `"GitCommit"`},

@@ -14,6 +14,7 @@ import (
 // Host is what is asked when the metrics are; *agent.Agent is one.
 type Host interface {
 	Status(ctx context.Context) agent.Status
+	Statistics(ctx context.Context) (protocol.Statistics, error)
 }
 
 // statusTime bounds the look at the host.
@@ -25,7 +26,9 @@ func (m *Metrics) Follow(host Host) { m.registry.MustRegister(&collector{host}) 
 // collector implements prometheus.Collector on the host.
 type collector struct{ host Host }
 
-func desc(name, help string) *prometheus.Desc { return prometheus.NewDesc(prefix+name, help, nil, nil) }
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
+}
 
 var (
 	connectedDesc = desc("connected", "1 while the agent is registered with a netmaster, else 0.")
@@ -41,6 +44,10 @@ var (
 	groupsDesc    = desc("groups", "OpenFlow groups that the switch shall have.")
 	metersDesc    = desc("meters", "Meters that the switch shall have.")
 	pendingDesc   = desc("pending_changes", "Flows, groups and meters that the switch has not confirmed yet.")
+
+	droppedDesc      = desc("dropped_packets_total", "Packets dropped, by reason.", "reason")
+	droppedBytesDesc = desc("dropped_bytes_total", "Bytes of packets dropped, by reason.", "reason")
+	decidedDesc      = desc("rule_packets_total", "Packets that rules decided, of all rules; /inspect/counters tells them apart.")
 )
 
 // details are the figures that a driver may tell (drivers.Status.Details); one it does not tell is 0.
@@ -52,7 +59,7 @@ var details = map[string]*prometheus.Desc{
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connectedDesc, sessionsDesc, switchDesc, desiredDesc, realisedDesc, recordsDesc, missingDesc, endpointsDesc, removedDesc,
-		flowsDesc, groupsDesc, metersDesc, pendingDesc,
+		flowsDesc, groupsDesc, metersDesc, pendingDesc, droppedDesc, droppedBytesDesc, decidedDesc,
 	} {
 		out <- d
 	}
@@ -79,6 +86,25 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		value, _ := status.Datapath.Details[name].(int)
 		gauge(d, value)
 	}
+	c.counters(ctx, out)
+}
+
+// counters tells what the switch counted; while it does not answer, what it told last. The sum over rules falls when a rule
+// goes, which is as a reset of the counter.
+func (c *collector) counters(ctx context.Context, out chan<- prometheus.Metric) {
+	counted, _ := c.host.Statistics(ctx) // the error is told by switch_connected
+	total := func(d *prometheus.Desc, value uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	for _, drop := range counted.Drops {
+		total(droppedDesc, drop.Packets, drop.Reason)
+		total(droppedBytesDesc, drop.Bytes, drop.Reason)
+	}
+	decided := uint64(0)
+	for _, rule := range counted.Rules {
+		decided += rule.Packets
+	}
+	total(decidedDesc, decided)
 }
 
 func one(yes bool) int {

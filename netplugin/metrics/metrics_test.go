@@ -29,6 +29,13 @@ func (host) Status(context.Context) agent.Status {
 	}
 }
 
+func (host) Statistics(context.Context) (protocol.Statistics, error) {
+	return protocol.Statistics{
+		Rules: []protocol.RuleCounters{{Key: "a", Packets: 3}, {Key: "b", Packets: 4}},
+		Drops: []protocol.DropCounter{{Reason: "no service"}, {Reason: "spoof", Packets: 5, Bytes: 700}},
+	}, errors.New("the switch does not answer")
+}
+
 func TestMetrics(t *testing.T) {
 	m := New()
 	m.Follow(host{})
@@ -45,6 +52,8 @@ func TestMetrics(t *testing.T) {
 		`attach_seconds_count{phase="all"} 2`, `attach_seconds_count{phase="netmaster"} 1`, `attach_seconds_count{phase="port"} 0`,
 		`attach_seconds_count{phase="settle"} 1`, `detach_seconds_count 1`, `errors_total{operation="attach"} 1`,
 		`errors_total{operation="call"} 1`, `errors_total{operation="apply"} 0`, `call_seconds_count{method="endpoint.create"} 1`,
+		`dropped_packets_total{reason="spoof"} 5`, `dropped_bytes_total{reason="spoof"} 700`, `dropped_packets_total{reason="no service"} 0`,
+		`rule_packets_total 7`,
 	} {
 		if !strings.Contains(answer.Body.String(), "\n"+prefix+want+"\n") {
 			t.Errorf("no line %q", prefix+want)

@@ -41,12 +41,15 @@ func (w *Writer) run(ctx context.Context) {
 	}
 }
 
+// errUnsure is the problem of a connection that is new.
+var errUnsure = errors.New("looking what the switch has")
+
 // serve writes through one connection until it ends.
 func (w *Writer) serve(ctx context.Context, conn *openflow.Conn) error {
 	if w.cfg.Connected != nil {
 		w.cfg.Connected(ctx, conn)
 	}
-	w.report(true, nil)
+	w.report(true, errUnsure)
 	verify := time.NewTicker(w.cfg.Verify)
 	defer verify.Stop()
 	check := true
@@ -96,6 +99,7 @@ func (w *Writer) sync(ctx context.Context, conn *openflow.Conn, check bool) erro
 	ready, whole := w.ready, w.complete
 	w.mu.Unlock()
 	if !ready {
+		w.report(true, nil)
 		return nil
 	}
 	if whole && check {
@@ -147,7 +151,7 @@ func (w *Writer) startRound(ctx context.Context, conn *openflow.Conn) error {
 	}
 	w.mu.Lock()
 	w.program.again()
-	w.round, w.complete = round, false
+	w.round, w.complete, w.certain = round, false, false
 	w.mu.Unlock()
 	if err := w.write(ctx, conn); err != nil {
 		return err
@@ -188,7 +192,7 @@ func (w *Writer) flush(ctx context.Context, conn *openflow.Conn) error {
 func (w *Writer) finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.complete, w.problem = true, nil
+	w.complete, w.certain, w.problem = true, true, nil
 	w.done = w.written
 	w.advance()
 }

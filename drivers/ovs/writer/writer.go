@@ -57,13 +57,17 @@ type Refusal struct {
 // State of a writer.
 type State struct {
 	Connected bool
+	// Certain: since the connection was made, the switch was found, or made, to have what Done says. A switch that was
+	// restarted has nothing.
+	Certain bool
 	// Problem says in words why the switch lags, empty if it does not.
 	Problem string
 	// Done is the last update that the switch has, except for what Refused names.
-	Done                   uint64
-	Round                  uint16
-	Flows, Groups, Pending int
-	Refused                []Refusal
+	Done                  uint64
+	Round                 uint16
+	Flows, Groups, Meters int // of the program
+	Pending               int // flows of it that the switch has not confirmed
+	Refused               []Refusal
 }
 
 // Writer writes to one bridge. Safe for concurrent use; no method but Wait and Close blocks.
@@ -83,6 +87,7 @@ type Writer struct {
 	written   uint64        // what the write under way, or the last, goes up to
 	progress  chan struct{} // closed and renewed when done or problem changes
 	connected bool
+	certain   bool // see State
 	problem   error
 	held      map[Owner]*hold
 }
@@ -194,8 +199,10 @@ func (w *Writer) Wait(ctx context.Context, seq uint64) error {
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := State{Connected: w.connected, Done: w.done, Round: w.round, Flows: len(w.program.flows), Groups: len(w.program.groups),
-		Pending: len(w.program.dirtyFlows)}
+	s := State{
+		Connected: w.connected, Certain: w.certain, Done: w.done, Round: w.round, Flows: len(w.program.flows),
+		Groups: len(w.program.groups), Meters: len(w.program.meters), Pending: len(w.program.dirtyFlows),
+	}
 	if w.problem != nil {
 		s.Problem = w.problem.Error()
 	}
@@ -211,6 +218,7 @@ func (w *Writer) report(connected bool, problem error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.connected, w.problem = connected, problem
+	w.certain = w.certain && connected
 	w.advance()
 }
 
