@@ -28,6 +28,7 @@ const (
 	claimPort
 	claimBD
 	claimVNI
+	claimSubnet
 )
 
 // claims knows who claims what.
@@ -73,7 +74,13 @@ func compareIDs(a, b protocol.EndpointID) int {
 }
 
 func networkClaims(n *protocol.Network) []claim {
-	return []claim{{kind: claimBD, num: uint32(n.ID)}, {kind: claimVNI, num: n.VNI}}
+	out := []claim{{kind: claimBD, num: uint32(n.ID)}, {kind: claimVNI, num: n.VNI}}
+	for _, p := range []netip.Prefix{n.Subnet, n.Subnet6} {
+		if p.IsValid() {
+			out = append(out, claim{kind: claimSubnet, num: uint32(n.VRF), scope: p.String()})
+		}
+	}
+	return out
 }
 
 func endpointClaims(e *protocol.Endpoint, port uint32) []claim {

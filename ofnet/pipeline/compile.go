@@ -215,11 +215,16 @@ func (c *Compiler) changeSettings(changes *Changes, d *dirty) {
 		c.Global = nil
 	case changes.Global != nil && (c.Global == nil || *c.Global != *changes.Global):
 		global := *changes.Global
-		d.all = d.all || c.Global == nil || c.Global.ForwardMode != global.ForwardMode || c.Global.ARPMode != global.ARPMode
+		d.all = d.all || c.Global == nil || c.Global.ForwardMode != global.ForwardMode || c.Global.ARPMode != global.ARPMode ||
+			c.Global.PrivateSubnet != global.PrivateSubnet
 		c.Global = &global
 	}
 	if changes.TunnelPort != nil && *changes.TunnelPort != c.TunnelPort {
 		c.TunnelPort = *changes.TunnelPort
+		d.all = true
+	}
+	if changes.HostPort != nil && *changes.HostPort != c.HostPort {
+		c.HostPort = *changes.HostPort
 		d.all = true
 	}
 }

@@ -73,11 +73,20 @@ var docsExamples = []example{
 	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "Broadcast and multicast of a local endpoint: to the network's local ports and to every host that has endpoints in it."},
 	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x2/0xf,reg5=0x30000", "From a host: to local ports only."},
 	{protocol.ARPFlood, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "In ARP mode flood unknown unicast goes there as well; in proxy mode it is dropped."},
+	{protocol.ForwardRouting, tableInput, 100, "ip,in_port=2", "Forward mode routing: the host's port, 2, to `contivh0` (docs/host-access.md)."},
+	{protocol.ForwardRouting, tablePreNAT, 100, "nw_dst=172.19.0.5", "What comes back from the host for the private address of port 5 is for its endpoint."},
+	{protocol.ForwardRouting, tableIP, 20, "nw_dst=10.1.0.0/16", "What nobody has of a tenant's networks ends here; other addresses go to the host."},
+	{protocol.ForwardRouting, tableIP, 50, "nw_dst=172.19.0.0/16", "The private subnet is for the host alone: no container reaches another by it."},
+	{protocol.ForwardRouting, tableHostSNAT, 100, "in_port=5,nw_src=10.1.0.2", "To the host, from the private address. Connection tracking and the rules saw the packet with its own."},
 }
 
 func exampleFlow(t *testing.T, e example) string {
 	t.Helper()
-	p := Compile(tracedWorld(e.mode).State)
+	w := tracedWorld(e.mode)
+	if e.mode == protocol.ForwardRouting {
+		w = accessWorld()
+	}
+	p := Compile(w.State)
 	for _, f := range p.SortedFlows() {
 		f.Cookie = 0
 		if f.Table == e.table && f.Priority == e.priority && strings.Contains(f.String(), e.has) {
@@ -115,12 +124,13 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 |---|---|---|
 | proxy | base + 3K + 8L + 4R + 12 L6 + 4 R6 | 2K |
 | flood | base + 3K + 6L + 4R + 11 L6 + 3 R6 | 2K |
-| (forward mode routing) | base + 5K + 7L + 3R + 12 L6 + 3 R6 | 0 |
+| (forward mode routing) | base + 7K + 7L + 3R + 12 L6 + 3 R6 | 0 |
+| (with host access) | 18 + 2L + 2 L6 more | 0 |
 
 The base is below 70; in forward mode routing each address of a gateway adds one, which answers pings. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 
 ## What is not realised
 
 The host reports these and installs nothing for them: encapsulation vlan (not available yet); an endpoint whose network, host, tunnel address or local port is not known; an unusable MAC or IP address; of two records that
-claim the same address, port, network id or VNI, the second by key.
+claim the same address, port, network id, VNI or subnet, the second by key.
 `

@@ -89,6 +89,7 @@ func (v *view) base() *unit {
 		v.baseARP(add)
 	}
 	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
+	v.hostAccess(u)
 	u.connections()
 	u.nameServer()
 	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
@@ -148,6 +149,7 @@ func (v *view) endpointFlows(e *endpoint) *unit {
 	u := &unit{}
 	if e.local() {
 		v.enter(u, e)
+		v.outThroughHost(u, e)
 	} else {
 		v.enterByTunnel(u, e)
 	}
@@ -183,7 +185,7 @@ func (e *endpoint) addresses() (out []address) {
 func (v *view) enter(u *unit, e *endpoint) {
 	n, in, src := e.network, of.InPort(e.port), of.EthSrc(e.mac)
 	actions := []of.Action{
-		regSrcClass.Load(classLocal), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n)),
+		regSrcClass.Load(v.class(n)), regVRF.Load(uint32(n.VRF)), regBD.Load(uint32(n.ID)), regCTZone.Load(v.zone(n)),
 		regSrcIdentity.Load(uint32(e.identity)),
 	}
 	u.flows = append(u.flows, of.Flow{

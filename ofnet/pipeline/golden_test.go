@@ -274,7 +274,7 @@ func TestFlowCount(t *testing.T) {
 	for mode, more := range map[string]int{
 		protocol.ARPProxy:       3*networks + 8*local + 4*remote + 12*local6 + 4*remote6,
 		protocol.ARPFlood:       3*networks + 6*local + 4*remote + 11*local6 + 3*remote6,
-		protocol.ForwardRouting: 5*networks + 7*local + 3*remote + 12*local6 + 3*remote6,
+		protocol.ForwardRouting: 7*networks + 7*local + 3*remote + 12*local6 + 3*remote6,
 	} {
 		empty := newWorld(mode)
 		base := len(Compile(empty.State).Flows)

@@ -70,16 +70,25 @@ func randomChanges(r *rand.Rand) Changes {
 			set(&c.Groups, key, g)
 		case 0:
 			c.Global = pick(r, &protocol.Global{ForwardMode: "bridge", ARPMode: "proxy"}, &protocol.Global{ForwardMode: "bridge", ARPMode: "flood"},
-				&protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450}, &protocol.Global{ForwardMode: "routing", ARPMode: "proxy"})
+				&protocol.Global{ForwardMode: "bridge", ARPMode: "proxy", MTUVXLAN: 1450}, &protocol.Global{ForwardMode: "routing", ARPMode: "proxy"},
+				&protocol.Global{ForwardMode: "routing", ARPMode: "proxy", PrivateSubnet: pick(r, "172.19.0.0/16", "172.20.0.0/16", "nonsense")})
 			c.NoGlobal = r.IntN(10) == 0
 		case 1:
 			if r.IntN(3) == 0 {
 				port := uint32(pick(r, 0, 100, 3))
 				c.TunnelPort = &port
 			}
+			if r.IntN(3) == 0 {
+				port := uint32(pick(r, 0, 2, 4))
+				c.HostPort = &port
+			}
 		case 2, 3:
 			name := fmt.Sprint("n", r.IntN(4))
-			n := &protocol.Network{Tenant: "red", Name: name, ID: uint16(r.IntN(4)), VRF: 1, Encap: pick(r, "vxlan", "vxlan", "vxlan", "vlan"), VNI: uint32(r.IntN(4))}
+			n := &protocol.Network{Tenant: "red", Name: name, ID: uint16(r.IntN(4)), VRF: 1, Encap: pick(r, "vxlan", "vxlan", "vxlan", "vlan"), VNI: uint32(r.IntN(4)),
+				Type: pick(r, "data", "data", "infra")}
+			if r.IntN(3) == 0 {
+				n.Subnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(r.IntN(6)), 0, 0}), 16)
+			}
 			if r.IntN(4) == 0 {
 				n = nil
 			}
@@ -148,6 +157,9 @@ func track(s *State, c Changes) {
 	if c.TunnelPort != nil {
 		s.TunnelPort = *c.TunnelPort
 	}
+	if c.HostPort != nil {
+		s.HostPort = *c.HostPort
+	}
 	put(s.Networks, c.Networks)
 	put(s.Hosts, c.Hosts)
 	put(s.Endpoints, c.Endpoints)
@@ -207,7 +219,7 @@ func TestUpdateEqualsCompile(t *testing.T) {
 func checkOneOwner(t *testing.T, s *State, p *Program) {
 	t.Helper()
 	c := New(s.Host)
-	all := Changes{Global: s.Global, TunnelPort: &s.TunnelPort, Networks: map[string]*protocol.Network{}, Hosts: map[string]*protocol.Host{},
+	all := Changes{Global: s.Global, TunnelPort: &s.TunnelPort, HostPort: &s.HostPort, Networks: map[string]*protocol.Network{}, Hosts: map[string]*protocol.Host{},
 		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones, Groups: map[string]*protocol.Group{}}
 	for k, v := range s.Networks {
 		all.Networks[k] = &v

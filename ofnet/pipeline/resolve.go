@@ -86,7 +86,7 @@ func (v *view) network(key string) (*protocol.Network, refusal) {
 		return nil, refuse("conntrack zone %d is not within 1..%d", zone, maxZone)
 	}
 	if rival, lost := v.networkClaims.rival(networkClaims(&n), key); lost {
-		return nil, refuse("network %q has the same id or VNI", rival)
+		return nil, refuse("network %q has the same id, VNI or subnet", rival)
 	}
 	return &n, ""
 }
@@ -183,7 +183,7 @@ func (v *view) localPort(id protocol.EndpointID) (uint32, refusal) {
 	switch {
 	case port == 0:
 		return 0, "no port on this host yet"
-	case port >= of.PortMax || port == v.TunnelPort:
+	case port >= of.PortMax || port == v.TunnelPort || port == v.HostPort:
 		return 0, refuse("port %d is not that of an endpoint", port)
 	}
 	return port, ""

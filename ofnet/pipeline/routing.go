@@ -16,20 +16,25 @@ var routerMAC = of.MAC{0x00, 0x00, 0x11, 0x11, 0x11, 0x11}
 // routedNetwork answers for all addresses of a network, who it is that asks for them; whether somebody has the address
 // shows when a packet for it comes: what no endpoint has is dropped.
 func (v *view) routedNetwork(u *unit, n *protocol.Network) {
-	c, bd := cookie(categoryNetwork, uint32(n.ID)), regBD.Is(uint32(n.ID))
+	c, bd, from := cookie(categoryNetwork, uint32(n.ID)), regBD.Is(uint32(n.ID)), regSrcClass.Is(v.class(n))
 	if n.Subnet.IsValid() {
-		u.add(c, tableARPND, 100, of.NewMatch(isARP, of.ARPOp(1), fromLocal, bd, of.ARPTpaIn(n.Subnet)), arpReply(routerMAC), 0)
+		u.add(c, tableARPND, 100, of.NewMatch(isARP, of.ARPOp(1), from, bd, of.ARPTpaIn(n.Subnet)), arpReply(routerMAC), 0)
 	}
 	if n.Subnet6.IsValid() {
-		asks := func(more ...of.Term) of.Match {
-			return icmp6(neighbourSolicitation, append(more, fromLocal, bd, of.NDTargetIn(n.Subnet6))...)
-		}
-		u.add(c, tableARPND, 100, asks(), ndReply(routerMAC), tableNDReply)
-		// Without the sender's link-layer option there is no room for ours; in the answer to one neighbour it may lack.
-		u.add(c, tableARPND, 120, asks(of.NDSll(of.MAC{}), toUnicast), ndReplyBare(routerMAC), 0)
-		u.add(c, tableARPND, 119, asks(of.NDSll(of.MAC{})), nothing, 0)
+		answers(u, c, func(more ...of.Term) of.Match {
+			return icmp6(neighbourSolicitation, append(more, from, bd, of.NDTargetIn(n.Subnet6))...)
+		})
 	}
 	v.gatewayEcho(u, n)
+	v.blackhole(u, n)
+}
+
+// answers answers neighbour solicitations with the router's address.
+func answers(u *unit, cookie uint64, asks func(more ...of.Term) of.Match) {
+	u.add(cookie, tableARPND, 100, asks(), ndReply(routerMAC), tableNDReply)
+	// Without the sender's link-layer option there is no room for ours; in the answer to one neighbour it may lack.
+	u.add(cookie, tableARPND, 120, asks(of.NDSll(of.MAC{}), toUnicast), ndReplyBare(routerMAC), 0)
+	u.add(cookie, tableARPND, 119, asks(of.NDSll(of.MAC{})), nothing, 0)
 }
 
 // Types of echo messages.

@@ -14,6 +14,7 @@ import (
 type State struct {
 	Host       string // name of this host
 	TunnelPort uint32 // OpenFlow port of the flow-based VXLAN port; 0: there is none yet
+	HostPort   uint32 // OpenFlow port to the host itself, for host access; 0: there is none
 	// Global is nil until it is known; then nothing but the base flows is realised.
 	Global    *protocol.Global
 	Networks  map[string]protocol.Network // by Key
@@ -38,6 +39,7 @@ type Backend struct {
 // Changes of a State. In the maps, a nil pointer or the number 0 removes.
 type Changes struct {
 	TunnelPort *uint32 // nil: unchanged
+	HostPort   *uint32 // nil: unchanged
 	// Global replaces the settings; NoGlobal removes them.
 	Global    *protocol.Global
 	NoGlobal  bool

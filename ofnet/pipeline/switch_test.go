@@ -55,7 +55,7 @@ func newLab(t *testing.T, host int) *lab {
 	ovs.RunInside("ip", "addr", "add", fmt.Sprintf("172.31.0.%d/24", host), "dev", "br-phy")
 	ovs.RunInside("ip", "link", "set", "br-phy", "up")
 	ports := []string{"add-port", ovs.Bridge, "vx0", "--", "set", "interface", "vx0", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=100"}
-	for _, port := range []int{5, 6, 7, 8, 9} {
+	for _, port := range []int{2, 5, 6, 7, 8, 9, 10} {
 		name := fmt.Sprint("p", port)
 		ports = append(ports, "--", "add-port", ovs.Bridge, name, "--", "set", "interface", name, "type=internal", fmt.Sprint("ofport_request=", port))
 	}
