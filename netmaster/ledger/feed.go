@@ -21,6 +21,8 @@ type Delta struct {
 	Key      string
 	Revision int64 // in which New was written, or Old deleted (or later, after an interruption)
 	Old, New state.Record
+	// Unread: before or after the change, or both, the store holds a record that cannot be read. Old or New is nil then.
+	Unread bool
 }
 
 // Subscribe calls notify with the model as it is, then after every change, in order, each time with the model exactly

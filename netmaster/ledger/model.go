@@ -75,6 +75,23 @@ func (m *Model) Problems() []Problem {
 	return slices.SortedFunc(maps.Values(m.problems), func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
 }
 
+// Unreadable are the store keys with the prefix whose records cannot be read and are left out, sorted.
+func (m *Model) Unreadable(prefix string) []string {
+	var out []string
+	for key := range m.problems {
+		if strings.HasPrefix(key, prefix) && m.isUnreadable(key) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (m *Model) isUnreadable(key string) bool {
+	problem, bad := m.problems[key]
+	return bad && !problem.Kept
+}
+
 // Tenant, Network, ... give one record, nil if there is none. Keys are model keys ("tenant:name").
 
 // Tenant is a tenant by name.
@@ -245,12 +262,13 @@ func arrive(event objdb.Event) arrival {
 	return a
 }
 
-// set takes an arrival into the model and tells what changed, nil if nothing that can be read did.
+// set takes an arrival into the model and tells what changed, nil if nothing did.
 func (m *Model) set(a arrival) *Delta {
 	old := m.rows[a.key]
 	if old != nil && old.revision >= a.revision {
 		return nil
 	}
+	unread := m.isUnreadable(a.key)
 	delete(m.problems, a.key)
 	if a.problem != nil {
 		_, placeholder := a.record.(*state.Allocation) // see decodeAllocation
@@ -259,10 +277,11 @@ func (m *Model) set(a arrival) *Delta {
 			Kept: a.record != nil, readable: a.record != nil && !placeholder,
 		}
 	}
-	if old == nil && a.record == nil {
+	unread = unread || m.isUnreadable(a.key)
+	if old == nil && a.record == nil && !unread {
 		return nil
 	}
-	delta := &Delta{Key: a.key, Revision: a.revision, New: a.record}
+	delta := &Delta{Key: a.key, Revision: a.revision, New: a.record, Unread: unread}
 	if old != nil {
 		delta.Old = old.record
 	}

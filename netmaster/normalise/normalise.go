@@ -3,14 +3,14 @@
 // that any leader makes the same.
 //
 // The revision of a protocol record is the newest of the stored records it is made from; that of a rule or a service is
-// the model's, see touched.go. What cannot be made whole
-// (a network whose numbers are not there, a subnet that does not parse) is not made at all: hosts get nothing rather
-// than half of it.
+// the model's, see touched.go. What cannot be made whole (a network whose numbers are not there, a subnet that does not
+// parse) is not made at all: hosts get nothing rather than half of it. What cannot be read opens nothing, see unread.go.
 package normalise
 
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/contiv/contiv/netmaster/distribute/index"
 	"github.com/contiv/contiv/netmaster/ledger"
@@ -38,6 +38,9 @@ func All(m *ledger.Model) []index.ScopedRecord {
 	}
 	for _, g := range m.Groups("") {
 		out = append(out, defaults(m, g.Key())...)
+	}
+	for _, lost := range m.Unreadable(state.EndpointGroupPrefix) {
+		out = append(out, defaults(m, strings.TrimPrefix(lost, state.EndpointGroupPrefix))...)
 	}
 	for _, s := range m.Services("") {
 		out = append(out, service(m, s.Key()))

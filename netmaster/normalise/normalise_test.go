@@ -103,15 +103,19 @@ func needs(x *index.Index, host string) map[index.Ref]string {
 	return out
 }
 
-// TestChangesAddUp makes random changes of the store: fed one by one, every host needs what it would from scratch.
+// TestChangesAddUp makes random changes of the store, some of them to what cannot be read: fed one by one, every host needs
+// what it would from scratch.
 func TestChangesAddUp(t *testing.T) {
 	for seed := range uint64(10) {
 		f, r := open(t), rand.New(rand.NewPCG(seed, 5))
 		for step := range 250 {
 			record := randomRecord(r)
-			if r.IntN(3) == 0 {
+			switch r.IntN(9) {
+			case 0, 1, 2:
 				f.commit(objdb.Txn{Then: []objdb.Op{objdb.Delete(record.StoreKey())}})
-			} else {
+			case 3:
+				f.commit(objdb.Txn{Then: []objdb.Op{objdb.Put(record.StoreKey(), []byte("{"))}})
+			default:
 				f.put(record)
 			}
 			fresh := f.fresh()

@@ -246,6 +246,11 @@ func identitiesOf(m *ledger.Model, groups []*state.EndpointGroup) []uint16 {
 		for _, set := range m.GroupSetsIn(ledger.GroupSetsOf(g.Key())) {
 			add(set.Identity)
 		}
+		if numbersUnread(m, g.Key()) {
+			for _, e := range m.EndpointsOf(ledger.EndpointsOfGroup(g.Key())) {
+				add(e.Identity)
+			}
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -254,20 +259,28 @@ func identitiesOf(m *ledger.Model, groups []*state.EndpointGroup) []uint16 {
 // directions that a default may have.
 func directions() []string { return []string{state.DirectionIn, state.DirectionOut} }
 
-// defaults makes the two records of what is denied by default to and from the members of a group.
+// defaults makes the two records of what is denied by default to and from the members of a group. Of a group that is shut
+// they deny everything, before all rules.
 func defaults(m *ledger.Model, key string) []index.ScopedRecord {
 	tenant, name := splitKey(key)
+	g, closed := m.Group(key), shut(m, key)
+	if g == nil && closed {
+		g = standIn(m, key)
+	}
+	id, known := groupID(m, key)
 	out := make([]index.ScopedRecord, 0, 2)
 	for i, direction := range directions() {
 		ruleKey := protocol.DefaultRuleKey(tenant, name, direction)
-		g, decided := m.Group(key), m.GroupState(key)
-		if g == nil || decided == nil || !fits16(decided.ID) || !denies(m, g, direction) {
+		if g == nil || !known || !closed && !denies(m, g, direction) {
 			out = append(out, gone(protocol.KindRule, ruleKey))
 			continue
 		}
 		own, peer := protocol.Peer{Identities: identitiesOf(m, []*state.EndpointGroup{g})}, protocol.Peer{Any: true}
 		body := protocol.Rule{
-			Tenant: tenant, Name: name, ID: defaultID(decided.ID, i), Action: protocol.ActionDeny, Direction: direction, Src: peer, Dst: own,
+			Tenant: tenant, Name: name, ID: defaultID(id, i), Action: protocol.ActionDeny, Direction: direction, Src: peer, Dst: own,
+		}
+		if closed {
+			body.Priority = strongest
 		}
 		if direction == state.DirectionOut {
 			body.Src, body.Dst = own, peer
@@ -284,11 +297,16 @@ func defaultID(group, direction int) uint32 {
 
 // denies tells whether the group, or a policy that it has, denies by default in a direction.
 func denies(m *ledger.Model, g *state.EndpointGroup, direction string) bool {
-	if g.DefaultDeny == direction || g.DefaultDeny == state.DenyBoth {
+	if deniesBy(g.DefaultDeny, direction) {
 		return true
 	}
 	return slices.ContainsFunc(g.Policies, func(name string) bool {
 		p := m.Policy(state.ModelKey(g.TenantName, name))
-		return p != nil && (p.DefaultDeny == direction || p.DefaultDeny == state.DenyBoth)
+		return p != nil && deniesBy(p.DefaultDeny, direction)
 	})
+}
+
+// deniesBy tells what a word denies; a word of a newer version denies.
+func deniesBy(word, direction string) bool {
+	return word != "" && (word == direction || !slices.Contains(directions(), word))
 }

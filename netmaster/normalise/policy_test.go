@@ -224,6 +224,7 @@ func TestDefaults(t *testing.T) {
 	f := open(t)
 	town(f)
 	f.put(&state.EndpointGroup{TenantName: "t", GroupName: "d", NetworkName: "db", DefaultDeny: "both"})
+	f.put(&state.EndpointGroup{TenantName: "t", GroupName: "b", NetworkName: "web", DefaultDeny: "a word of a newer version"})
 	f.put(&state.Policy{TenantName: "t", PolicyName: "p", DefaultDeny: "in"})
 	got := map[string]protocol.Rule{}
 	for key, r := range f.rules() {
@@ -244,6 +245,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := map[string]protocol.Rule{
 		"t::a:in": rule("a", "in", 2, 1, 12), "t::c:in": rule("c", "in", 6, 3),
+		"t::b:in": rule("b", "in", 4, 2, 12), "t::b:out": rule("b", "out", 5, 2, 12),
 		"t::d:in": rule("d", "in", 8, 4), "t::d:out": rule("d", "out", 9, 4),
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {

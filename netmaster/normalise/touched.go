@@ -13,6 +13,9 @@ import (
 
 // policyDelta adds the rules and services that a change touches.
 func (c *collector) policyDelta(delta ledger.Delta) {
+	if delta.Unread {
+		c.unread(delta.Key)
+	}
 	record := delta.New
 	if record == nil {
 		record = delta.Old
@@ -26,9 +29,7 @@ func (c *collector) policyDelta(delta ledger.Delta) {
 		c.rulesIn(ledger.RulesNamingNetwork(r.Key()))
 	case *state.Policy:
 		c.rulesIn(ledger.RulesOfPolicy(r.Key()))
-		for _, g := range c.model.GroupsIn(ledger.GroupsWithPolicy(r.Key())) {
-			c.defaults(g.Key())
-		}
+		c.policyGroups(r.Key())
 	case *state.Rule:
 		c.rule(r.Key())
 	case *state.EndpointGroup:
@@ -49,6 +50,11 @@ func (c *collector) policyDelta(delta ledger.Delta) {
 		c.service(r.Key())
 	case *state.Endpoint:
 		c.providerOf(delta)
+		for _, form := range []state.Record{delta.Old, delta.New} {
+			if e, ok := form.(*state.Endpoint); ok && e != nil {
+				c.members(e)
+			}
+		}
 	}
 }
 
