@@ -7,9 +7,6 @@ import (
 	"github.com/contiv/contiv/state"
 )
 
-// defaultGroup is the group of endpoints that name none, in fabric mode aci.
-const defaultGroup = "default-group"
-
 // withDefaultGroup is the request with the group that fabric mode aci gives to endpoints without one: the fabric knows
 // them by their groups. Infra networks have no groups.
 func (tx *txn) withDefaultGroup(request *protocol.CreateEndpointRequest) *protocol.CreateEndpointRequest {
@@ -22,7 +19,7 @@ func (tx *txn) withDefaultGroup(request *protocol.CreateEndpointRequest) *protoc
 		return request
 	}
 	next := *request
-	next.Groups = []string{defaultGroup}
+	next.Groups = []string{protocol.DefaultGroup}
 	return &next
 }
 

@@ -192,6 +192,27 @@ func TestAttachConflicts(t *testing.T) {
 	}
 }
 
+// TestRepeatedInDefaultGroup: who names no group asks for the one that netmaster gave, and for no other.
+func TestRepeatedInDefaultGroup(t *testing.T) {
+	for _, test := range []struct {
+		have, want []string
+		same       bool
+	}{
+		{nil, nil, true},
+		{[]string{protocol.DefaultGroup}, nil, true},
+		{[]string{protocol.DefaultGroup}, []string{protocol.DefaultGroup}, true},
+		{[]string{"web"}, nil, false},
+		{[]string{protocol.DefaultGroup, "web"}, nil, false},
+		{nil, []string{protocol.DefaultGroup}, false},
+		{[]string{"a", "b"}, []string{"b", "a"}, true},
+	} {
+		existing := &drivers.Attachment{Port: drivers.Port{Tenant: "t", Network: "n", Groups: test.have}}
+		if got := difference(existing, mgmtfn.AttachRequest{Tenant: "t", Network: "n", Groups: test.want}); (got == "") != test.same {
+			t.Errorf("attached in %q, asked for %q: %q", test.have, test.want, got)
+		}
+	}
+}
+
 // TestAttachFails makes each step of an attach fail: nothing may be left, and the next attempt succeeds.
 func TestAttachFails(t *testing.T) {
 	unavailable := protocol.Errorf(protocol.CodeUnavailable, "the store is gone")

@@ -214,6 +214,9 @@ type EndpointCounters struct {
 	TxBytes   uint64     `json:"txBytes"`
 }
 
+// DefaultGroup is the group that netmaster gives to an endpoint that names none, in fabric mode aci.
+const DefaultGroup = "default-group"
+
 // CreateEndpointRequest allocates and records an endpoint in one step. Repeating it for the same ID answers the same
 // endpoint, and is refused (CodeConflict) when tenant, network, group or a requested address differ from the recorded ones.
 type CreateEndpointRequest struct {
