@@ -122,8 +122,8 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 
 | ARP mode | flows | groups |
 |---|---|---|
-| proxy | base + 3K + 8L + 4R + 12 L6 + 4 R6 | 2K |
-| flood | base + 3K + 6L + 4R + 11 L6 + 3 R6 | 2K |
+| proxy | base + 4K + 8L + 4R + 12 L6 + 4 R6 | 2K |
+| flood | base + 4K + 6L + 4R + 11 L6 + 3 R6 | 2K |
 | (forward mode routing) | base + 7K + 7L + 3R + 12 L6 + 3 R6 | 0 |
 | (with host access) | 18 + 2L + 2 L6 more | 0 |
 

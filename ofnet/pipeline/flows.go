@@ -73,12 +73,7 @@ func (v *view) base() *unit {
 	for _, kind := range []uint8{neighbourSolicitation, neighbourAdvert} {
 		u.drop(dropSpoof, tableSpoof, 105, icmp6(kind, fromLocal))
 	}
-	multicast := uint8(tableMACDest)
-	if v.routed() {
-		multicast = 0
-	}
-	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, multicast)
-	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, multicast)
+	v.baseMulticast(add)
 	add(tableARPND, 10, of.NewMatch(isIP4), nothing, tablePunt)
 	add(tableARPND, 10, of.NewMatch(isIP6), nothing, tablePunt)
 	switch {
@@ -94,6 +89,34 @@ func (v *view) base() *unit {
 	u.nameServer()
 	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
 	return u
+}
+
+// baseMulticast is what no rule is about. Rules know endpoints by their addresses: a unicast packet in a multicast frame,
+// or one between link-local addresses, would get around them.
+func (v *view) baseMulticast(add func(table uint8, priority uint16, match of.Match, actions of.Actions, next uint8)) {
+	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, 0)
+	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, 0)
+	if v.routed() {
+		return
+	}
+	add(tableARPND, 25, of.NewMatch(isIP4, toMulticast, of.IPDst(netip.MustParsePrefix("224.0.0.0/4"))), nothing, tableMACDest)
+	add(tableARPND, 25, of.NewMatch(isIP4, toMulticast, of.IPDst(netip.MustParsePrefix("255.255.255.255/32"))), nothing, tableMACDest)
+	add(tableARPND, 25, of.NewMatch(isIP6, toMulticast, of.IPDst(netip.MustParsePrefix("ff00::/8"))), nothing, tableMACDest)
+	linkLocal := netip.MustParsePrefix("fe80::/10")
+	add(tableARPND, 15, of.NewMatch(isIP6, of.IPSrc(linkLocal)), nothing, 0)
+	add(tableARPND, 15, of.NewMatch(isIP6, of.IPDst(linkLocal)), nothing, 0)
+}
+
+// broadcast lets packets to the broadcast address of a network through, see baseMulticast.
+func (u *unit) broadcast(n *protocol.Network, cookie uint64) {
+	if !n.Subnet.IsValid() || !n.Subnet.Addr().Is4() {
+		return
+	}
+	last := n.Subnet.Masked().Addr().As4()
+	for bit := n.Subnet.Bits(); bit < 32; bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	u.add(cookie, tableARPND, 25, of.NewMatch(isIP4, toMulticast, regBD.Is(uint32(n.ID)), of.IPDstAddr(netip.AddrFrom4(last))), nothing, tableMACDest)
 }
 
 // drop makes a flow that drops for a reason and counts it.
@@ -133,6 +156,7 @@ func (v *view) networkFlows(n *protocol.Network) []of.Flow {
 		v.routedNetwork(u, n)
 		return u.flows
 	}
+	u.broadcast(n, c)
 	what := []of.Term{bd}
 	if !v.floods() {
 		what = append(what, toMulticast)

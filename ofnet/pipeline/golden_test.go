@@ -272,8 +272,8 @@ func TestNotRealised(t *testing.T) {
 func TestFlowCount(t *testing.T) {
 	const networks, local, remote, local6, remote6 = 3, 10, 40, 4, 7
 	for mode, more := range map[string]int{
-		protocol.ARPProxy:       3*networks + 8*local + 4*remote + 12*local6 + 4*remote6,
-		protocol.ARPFlood:       3*networks + 6*local + 4*remote + 11*local6 + 3*remote6,
+		protocol.ARPProxy:       4*networks + 8*local + 4*remote + 12*local6 + 4*remote6,
+		protocol.ARPFlood:       4*networks + 6*local + 4*remote + 11*local6 + 3*remote6,
 		protocol.ForwardRouting: 7*networks + 7*local + 3*remote + 12*local6 + 3*remote6,
 	} {
 		empty := newWorld(mode)
