@@ -43,6 +43,8 @@ type Driver struct {
 	ports      map[protocol.EndpointID]*localPort
 	numbers    numbers
 	zones      zones
+	tenants    tenants
+	flush      []uint16     // zones that the next change gives to others
 	policy     policy.Table // what the compiler has of rules
 	ruleSeq    uint64       // the update of the writer that brought their last change
 	tunnel     uint32       // OpenFlow number of TunnelPort, 0 until known
@@ -176,6 +178,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 		d.numbers.last = last
 	}
 	d.zones.load(notes)
+	d.tenants.load(notes)
 	for _, port := range ports {
 		number := port.Number
 		if number <= 0 {

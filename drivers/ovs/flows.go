@@ -52,9 +52,7 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 	}
 	d.desired = update.Position
 	d.milestones = append(d.milestones, milestone{seq, update.Position})
-	notes, drop := d.zones.unsaved()
 	d.mu.Unlock()
-	d.saveNotes(ctx, notes, drop)
 	if !started {
 		return nil, fmt.Errorf("applying revision %d: no complete state was given yet", update.Position.Revision)
 	}
@@ -63,13 +61,24 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 	if err != nil {
 		return notRealised, fmt.Errorf("applying revision %d: %w", update.Position.Revision, err)
 	}
+	d.saveNotes(ctx)
 	return notRealised, nil
 }
 
-// saveNotes has OVSDB remember what only makes a restart smoother.
-func (d *Driver) saveNotes(ctx context.Context, notes map[string]string, drop []string) {
-	if len(notes)+len(drop) == 0 {
+// saveNotes has OVSDB remember who has which zones of conntrack. Not before the switch has forgotten the connections of who
+// had them before: an agent that is started again takes what is noted for clean.
+func (d *Driver) saveNotes(ctx context.Context) {
+	d.mu.Lock()
+	notes, drop := d.zones.unsaved()
+	more, moreDrop := d.tenants.unsaved()
+	d.mu.Unlock()
+	if drop = append(drop, moreDrop...); len(notes)+len(more)+len(drop) == 0 {
 		return
+	}
+	if notes == nil {
+		notes = more
+	} else {
+		maps.Copy(notes, more)
 	}
 	if err := d.db.SetNotes(ctx, notes, drop...); err != nil {
 		d.log.WithError(err).Warn("connections will not be found again after a restart of this agent")
@@ -99,7 +108,23 @@ func (d *Driver) changesOf(update *drivers.Update) *pipeline.Changes {
 			delete(d.unknown, ref)
 		}
 	}
+	if update.Replace && !d.started {
+		d.zones.keep(func(key string) bool { return d.records[drivers.Ref{Kind: protocol.KindNetwork, Key: key}] })
+		d.tenants.keep()
+	}
 	return c
+}
+
+// setZones gives a network the zones of conntrack that it needs. Those that served another before are flushed.
+func (d *Driver) setZones(c *pipeline.Changes, key string, network *protocol.Network) {
+	number, fresh := d.zones.take(key, network)
+	c.Zones[key] = number
+	if fresh {
+		d.flush = append(d.flush, pipeline.BridgeZones(number)...)
+	}
+	if d.tenants.take(key, network) {
+		d.flush = append(d.flush, pipeline.TenantZones(network.VRF)...)
+	}
 }
 
 func newChanges() *pipeline.Changes {
@@ -118,7 +143,7 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 		c.Global, c.NoGlobal = b, false
 	case *protocol.Network:
 		c.Networks[ref.Key] = b
-		c.Zones[ref.Key], _ = d.zones.take(ref.Key, b)
+		d.setZones(c, ref.Key, b)
 	case *protocol.Group:
 		c.Groups[ref.Key] = b
 	case *protocol.Endpoint:
@@ -146,6 +171,7 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 	case protocol.KindNetwork:
 		c.Networks[ref.Key], c.Zones[ref.Key] = nil, 0
 		d.zones.release(ref.Key)
+		d.tenants.release(ref.Key)
 	case protocol.KindRule:
 		c.Rules[ref.Key] = nil
 		d.counters.forget(ref.Key)
@@ -178,12 +204,13 @@ func (d *Driver) meet(name string, host *protocol.Host) {
 // change has the pipeline compile changes and hands the difference to the writer. It answers the number to wait for, 0
 // if nothing changes for the switch. Callers hold mu.
 func (d *Driver) change(c *pipeline.Changes) uint64 {
-	diff := d.compiler.Update(*c)
-	if diff.Empty() {
+	diff, flush := d.compiler.Update(*c), d.flush
+	d.flush = nil
+	if diff.Empty() && len(flush) == 0 {
 		return 0
 	}
 	return d.writer.Update(writer.Update{
-		Flows: diff.Flows, DropFlows: diff.DropFlows, Groups: diff.Groups, DropGroups: diff.DropGroups,
+		FlushZones: flush, Flows: diff.Flows, DropFlows: diff.DropFlows, Groups: diff.Groups, DropGroups: diff.DropGroups,
 		Meters: diff.Meters, DropMeters: diff.DropMeters,
 	})
 }

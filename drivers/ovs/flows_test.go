@@ -445,9 +445,9 @@ func TestManyPortsAtOnce(t *testing.T) {
 	if now := links(t, h.ns); now != before {
 		t.Errorf("links left behind:\n%s\nbefore:\n%s", now, before)
 	}
-	if flows := h.ofctl("dump-flows", "table=10"); strings.Contains(flows, "in_port=") {
-		t.Errorf("flows of ports left behind:\n%s", flows)
-	}
+	waitFor(t, 10*time.Second, "the flows of the ports to go", func() bool {
+		return !strings.Contains(h.ofctl("dump-flows", "table=10"), "in_port=")
+	})
 }
 
 func each(tb testing.TB, all []*container, do func(int, *container) error) {

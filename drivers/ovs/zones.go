@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/contiv/contiv/ofnet/protocol"
@@ -20,9 +21,7 @@ type zones struct {
 	of   map[string]zone // by key of the network
 	used map[uint16]bool
 	last uint16
-	// What OVSDB does not have yet.
-	notes map[string]string
-	drop  []string
+	unsavedNotes
 }
 
 // zone is a network's number. The network is known by its id: another one may get its name later.
@@ -40,7 +39,7 @@ func (z *zones) load(notes map[string]string) {
 		var got zone
 		if n, err := fmt.Sscanf(value, "%d/%d", &got.number, &got.network); n != 2 || err != nil ||
 			got.number < firstZone || got.number > lastZone || z.used[got.number] {
-			z.drop = append(z.drop, note)
+			z.unnote(note)
 			continue
 		}
 		z.put(key, got)
@@ -86,20 +85,129 @@ func (z *zones) release(key string) {
 	}
 	delete(z.of, key)
 	delete(z.used, had.number)
-	delete(z.notes, keyZone+key)
-	z.drop = append(z.drop, keyZone+key)
+	z.unnote(keyZone + key)
 }
 
-func (z *zones) note(key, value string) {
-	if z.notes == nil {
-		z.notes = map[string]string{}
+// keep releases the zones of networks that are not among those; it is for the first complete state after a start.
+func (z *zones) keep(there func(key string) bool) {
+	for key := range z.of {
+		if !there(key) {
+			z.release(key)
+		}
 	}
-	z.notes[key] = value
+}
+
+// tenants knows whose the numbers of tenants are that networks on this host have: when a number comes to another tenant,
+// or comes back, connections of who had it before must go. It is kept in OVSDB as zones are. The zero value is ready. Not
+// safe for concurrent use.
+type tenants struct {
+	of       map[uint16]*tenant // by number
+	networks map[string]uint16  // number by key of the network
+	unsavedNotes
+}
+
+type tenant struct {
+	name     string
+	networks int
+}
+
+const keyTenant = "contiv-vrf/" // of the bridge, followed by the number: the tenant's name
+
+// load takes what the notes of the bridge say; notes that make no sense are dropped.
+func (t *tenants) load(notes map[string]string) {
+	for note, name := range notes {
+		text, ours := strings.CutPrefix(note, keyTenant)
+		if !ours {
+			continue
+		}
+		number, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			t.unnote(note)
+			continue
+		}
+		t.put(uint16(number), name)
+	}
+}
+
+func (t *tenants) put(number uint16, name string) *tenant {
+	if t.of == nil {
+		t.of, t.networks = map[uint16]*tenant{}, map[string]uint16{}
+	}
+	t.of[number] = &tenant{name: name}
+	return t.of[number]
+}
+
+// take notes that a network uses its tenant's number, and tells whether that is new on this host.
+func (t *tenants) take(key string, network *protocol.Network) (fresh bool) {
+	number, had := t.networks[key]
+	if had && number == network.VRF && t.of[number].name == network.Tenant {
+		return false
+	}
+	if had {
+		t.release(key)
+	}
+	one := t.of[network.VRF]
+	if one == nil || one.name != network.Tenant {
+		inUse := 0
+		if one != nil {
+			inUse = one.networks
+		}
+		one, fresh = t.put(network.VRF, network.Tenant), true
+		one.networks = inUse
+		t.note(keyTenant+strconv.Itoa(int(network.VRF)), network.Tenant)
+	}
+	one.networks++
+	t.networks[key] = network.VRF
+	return fresh
+}
+
+// release notes that a network is gone. With its last network here a tenant's number is free for another.
+func (t *tenants) release(key string) {
+	number, had := t.networks[key]
+	if !had {
+		return
+	}
+	delete(t.networks, key)
+	if t.of[number].networks--; t.of[number].networks == 0 {
+		t.free(number)
+	}
+}
+
+// keep frees the numbers that no network has; it is for the first complete state after a start.
+func (t *tenants) keep() {
+	for number, one := range t.of {
+		if one.networks == 0 {
+			t.free(number)
+		}
+	}
+}
+
+func (t *tenants) free(number uint16) {
+	delete(t.of, number)
+	t.unnote(keyTenant + strconv.Itoa(int(number)))
+}
+
+// unsavedNotes are notes that OVSDB does not have yet. The zero value is ready.
+type unsavedNotes struct {
+	set  map[string]string
+	drop []string
+}
+
+func (n *unsavedNotes) note(key, value string) {
+	if n.set == nil {
+		n.set = map[string]string{}
+	}
+	n.set[key] = value
+}
+
+func (n *unsavedNotes) unnote(key string) {
+	delete(n.set, key)
+	n.drop = append(n.drop, key)
 }
 
 // unsaved answers what OVSDB must be told, once.
-func (z *zones) unsaved() (set map[string]string, drop []string) {
-	set, drop = z.notes, z.drop
-	z.notes, z.drop = nil, nil
+func (n *unsavedNotes) unsaved() (set map[string]string, drop []string) {
+	set, drop = n.set, n.drop
+	n.set, n.drop = nil, nil
 	return set, drop
 }

@@ -206,15 +206,21 @@ func (c *Conn) FlushConnections(ctx context.Context, flushes ...CTFlush) error {
 	return nil
 }
 
-// FlushZone has the switch forget all connections of a zone.
-func (c *Conn) FlushZone(ctx context.Context, zone uint16) error {
-	err := c.confirm(ctx, func(buf []byte, xid uint32) ([]byte, error) {
-		start := len(buf)
-		buf = append(vendor(buf, xid, of.Type_CtFlushZone), 0, 0, 0, 0, 0, 0, byte(zone>>8), byte(zone))
-		return finish(buf, start)
-	})
-	if err != nil {
-		return fmt.Errorf("flushing connections of zone %d: %w", zone, err)
+// FlushZone has the switch forget all connections of zones.
+func (c *Conn) FlushZone(ctx context.Context, zones ...uint16) error {
+	if len(zones) == 0 {
+		return nil
+	}
+	messages := make([]encoder, 0, len(zones))
+	for _, zone := range zones {
+		messages = append(messages, func(buf []byte, xid uint32) ([]byte, error) {
+			start := len(buf)
+			buf = append(vendor(buf, xid, of.Type_CtFlushZone), 0, 0, 0, 0, 0, 0, byte(zone>>8), byte(zone))
+			return finish(buf, start)
+		})
+	}
+	if err := c.confirm(ctx, messages...); err != nil {
+		return fmt.Errorf("flushing connections of zone %d and %d more: %w", zones[0], len(zones)-1, err)
 	}
 	return nil
 }

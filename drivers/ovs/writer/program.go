@@ -25,6 +25,9 @@ type Update struct {
 	DropGroups []uint32
 	Meters     []openflow.Meter
 	DropMeters []uint32
+	// FlushZones are zones of conntrack that serve another from this update on: when all that is only deleted is gone from
+	// the switch, and before anything is set, it forgets their connections, once.
+	FlushZones []uint16
 }
 
 // Owner is what is installed, refused and tried again as one: all flows of one cookie, or one group, or one meter.
@@ -50,6 +53,7 @@ type program struct {
 	meters map[uint32]*item[openflow.Meter]
 
 	dirtyFlows map[openflow.Key]struct{} // those of flows that are dirty
+	flushes    map[uint16]uint64         // zones to flush, and the change that said so
 	seq        uint64                    // of the last change of anything
 }
 
@@ -57,12 +61,16 @@ func newProgram() *program {
 	return &program{
 		flows: map[openflow.Key]*item[openflow.Flow]{}, groups: map[uint32]*item[openflow.Group]{},
 		meters: map[uint32]*item[openflow.Meter]{}, dirtyFlows: map[openflow.Key]struct{}{},
+		flushes: map[uint16]uint64{},
 	}
 }
 
 // update applies a change and answers the owners that it touched.
 func (p *program) update(u *Update) (touched []Owner) {
 	p.seq++
+	for _, zone := range u.FlushZones {
+		p.flushes[zone] = p.seq
+	}
 	for _, k := range u.DropFlows {
 		touched = append(touched, p.dropFlow(k)...)
 	}
@@ -131,6 +139,8 @@ type unit struct {
 	owner Owner
 	mods  []openflow.Mod
 	acks  []func() // to be called, locked, when the switch has all mods
+	// deletes: all mods delete flows.
+	deletes bool
 }
 
 func (u *unit) add(mod openflow.Mod, ack func()) {
@@ -155,6 +165,17 @@ func (p *program) units(round uint16, held func(Owner) bool) []*unit {
 	return slices.Concat(sets, p.flowUnits(round, held), deletes)
 }
 
+// removals are those of units that delete flows and set none.
+func removals(units []*unit) []*unit {
+	var out []*unit
+	for _, u := range units {
+		if u.deletes {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
 func (p *program) flowUnits(round uint16, held func(Owner) bool) []*unit {
 	keys := slices.SortedFunc(maps.Keys(p.dirtyFlows), func(a, b openflow.Key) int {
 		return cmp.Or(cmp.Compare(p.flows[a].want.Cookie, p.flows[b].want.Cookie), a.Compare(b))
@@ -167,13 +188,14 @@ func (p *program) flowUnits(round uint16, held func(Owner) bool) []*unit {
 			continue
 		}
 		if len(units) == 0 || units[len(units)-1].owner != owner {
-			units = append(units, &unit{owner: owner})
+			units = append(units, &unit{owner: owner, deletes: true})
 		}
 		mod := openflow.DeleteFlow(k)
 		if !f.gone {
 			flow := f.want
 			flow.Cookie |= uint64(round) << RoundShift
 			mod = openflow.AddFlow(flow)
+			units[len(units)-1].deletes = false
 		}
 		units[len(units)-1].add(mod, p.ackFlow(k, f))
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -240,6 +242,11 @@ func (w *Writer) write(ctx context.Context, conn *openflow.Conn) error {
 	w.mu.Lock()
 	w.written = w.program.seq
 	held := func(o Owner) bool { h := w.held[o]; return h != nil && now.Before(h.until) }
+	w.mu.Unlock()
+	if err := w.flushZones(ctx, conn, held); err != nil {
+		return err
+	}
+	w.mu.Lock()
 	meters, oldMeters := w.program.pendingMeters(false, held), w.program.pendingMeters(true, held)
 	units := w.program.units(w.round, held)
 	w.mu.Unlock()
@@ -252,6 +259,32 @@ func (w *Writer) write(ctx context.Context, conn *openflow.Conn) error {
 		}
 	}
 	return w.writeMeters(ctx, oldMeters, conn)
+}
+
+// flushZones has the switch forget the connections of zones that serve another from now on. What used them before is
+// deleted first. A switch that cannot flush gets no flows: they would trust what it remembers of somebody else.
+func (w *Writer) flushZones(ctx context.Context, conn *openflow.Conn, held func(Owner) bool) error {
+	w.mu.Lock()
+	flushes := maps.Clone(w.program.flushes)
+	var old []*unit
+	if len(flushes) > 0 {
+		old = removals(w.program.units(w.round, held))
+	}
+	w.mu.Unlock()
+	for _, chunk := range chunks(old, w.cfg.MaxBundle) {
+		if err := w.commit(ctx, conn, chunk); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := conn.FlushZone(ctx, slices.Sorted(maps.Keys(flushes))...); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.program.flushes, func(zone uint16, seq uint64) bool { return flushes[zone] == seq })
+	return nil
 }
 
 func (w *Writer) writeMeters(ctx context.Context, meters []*item[openflow.Meter], conn *openflow.Conn) error {
