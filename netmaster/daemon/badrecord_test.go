@@ -105,6 +105,21 @@ func TestBadRecords(t *testing.T) {
 		r.createTenant(fmt.Sprint("later", i))
 		r.must(http.MethodPost, fmt.Sprintf("/api/v1/networks/default:more%d/", i),
 			fmt.Sprintf(`{"tenantName":"default","networkName":"more%d","subnet":"10.2.%d.0/24"}`, i, i))
+		if bad != readable {
+			// Who asks for a change of what cannot be read is told so; a rule, which shuts groups, can be removed.
+			for _, path := range []string{"/api/v1/networks/default:bad/", "/api/v1/policys/default:bad/"} {
+				if status, body := r.call(http.MethodDelete, path, ""); status != http.StatusConflict || !strings.Contains(body, "cannot be read") {
+					t.Errorf("value %q: DELETE %s: %d %s", bad, path, status, body)
+				}
+			}
+			rule := "/api/v1/rules/default:good:bad/"
+			r.must(http.MethodDelete, rule, "")
+			r.eventually(http.StatusNotFound, http.MethodDelete, rule, "")
+			put(state.RulePrefix+"default:good:bad", bad)
+			r.eventually(http.StatusOK, http.MethodDelete, rule, "")
+			put(state.RulePrefix+"default:good:bad", bad)
+			r.must(http.MethodGet, "/api/v1/rules/", "") // shows that it is known
+		}
 		var info struct{ Warnings []string }
 		if err := json.Unmarshal([]byte(r.must(http.MethodGet, "/info", "")), &info); err != nil || len(info.Warnings) != 11 {
 			t.Errorf("value %q: %d warnings: %q, %v", bad, len(info.Warnings), info.Warnings, err)

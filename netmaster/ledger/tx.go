@@ -140,6 +140,22 @@ func (tx *Tx) Put(record state.Record) { tx.write(record.StoreKey(), record) }
 // Delete removes a record.
 func (tx *Tx) Delete(record state.Record) { tx.write(record.StoreKey(), nil) }
 
+// Discard removes a record that cannot be read, by its store key, if it is still the one that was found so. False, and
+// nothing is removed: there is none.
+func (tx *Tx) Discard(key string) bool {
+	problem, bad := tx.l.model.problems[key]
+	if !bad || problem.Kept {
+		return false
+	}
+	if f := tx.l.flights[key]; f != nil {
+		tx.waits[f] = true
+	}
+	tx.compares[key] = problem.Revision
+	tx.order = append(tx.order, key)
+	tx.writes[key] = write{}
+	return true
+}
+
 func (tx *Tx) write(key string, next state.Record) {
 	tx.depend(key)
 	if _, again := tx.writes[key]; !again {

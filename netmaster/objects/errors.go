@@ -50,6 +50,8 @@ func KindOf(err error) Kind {
 		return Invalid
 	case errors.Is(err, ledger.ErrNotLeader):
 		return NotLeader
+	case errors.Is(err, ledger.ErrUnreadable):
+		return Conflict
 	case errors.Is(err, objdb.ErrTooLarge):
 		return TooLarge
 	case errors.Is(err, objdb.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

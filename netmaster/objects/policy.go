@@ -163,9 +163,13 @@ func (tx *txn) createRule(want *state.Rule) error {
 	return nil
 }
 
-// DeleteRule removes a rule from its policy and from all groups that have it.
+// DeleteRule removes a rule from its policy and from all groups that have it; also one that cannot be read, which shuts
+// them.
 func (o *Objects) DeleteRule(ctx context.Context, key string) (int64, error) {
 	return o.commit(ctx, "deleting rule "+key, func(tx *txn) error {
+		if tx.Discard(state.RulePrefix + key) {
+			return nil
+		}
 		old := tx.Rule(key)
 		if old == nil || tx.Policy(old.PolicyKey()) == nil {
 			return refuse(NotFound, "rule not found: %q", key)
