@@ -18,7 +18,8 @@ type Multipath struct {
 	To    Range // wide enough for Ways-1
 }
 
-const hashSymmetricL4 = 1
+// hashConnection is symmetric_l3l4+udp: symmetric_l4 would not look at the ports of UDP.
+const hashConnection = 3
 
 // Action is the choice as an action. Packets are told apart by their connections, each new one in ovs-vswitchd.
 func (m Multipath) Action() Action {
@@ -26,7 +27,7 @@ func (m Multipath) Action() Action {
 		panic(fmt.Sprintf("openflow: multipath of %d ways to %d bits", m.Ways, m.To.Bits))
 	}
 	m.To.fit(uint64(m.Ways - 1))
-	wire := binary.BigEndian.AppendUint16(nicira(of.NXAST_MULTIPATH), hashSymmetricL4)
+	wire := binary.BigEndian.AppendUint16(nicira(of.NXAST_MULTIPATH), hashConnection)
 	wire = append(binary.BigEndian.AppendUint16(wire, m.Basis), 0, 0, 0, 0)
 	wire = append(binary.BigEndian.AppendUint16(wire, m.Ways-1), 0, 0, 0, 0, 0, 0)
 	wire = binary.BigEndian.AppendUint16(wire, m.To.ofsNbits())
@@ -34,11 +35,11 @@ func (m Multipath) Action() Action {
 }
 
 func multipathText(body string) (string, error) {
-	if len(body) != 32 || u16(body, 10) != hashSymmetricL4 || u16(body, 16) != 0 {
+	if len(body) != 32 || u16(body, 10) != hashConnection || u16(body, 16) != 0 {
 		return "", errAction
 	}
 	to, err := rangeText(body[28:32], int(u16(body, 26)>>6), int(u16(body, 26)&0x3f)+1)
-	return fmt.Sprintf("multipath(symmetric_l4,%d,modulo_n,%d,0,%s)", u16(body, 12), int(u16(body, 18))+1, to), err
+	return fmt.Sprintf("multipath(symmetric_l3l4+udp,%d,modulo_n,%d,0,%s)", u16(body, 12), int(u16(body, 18))+1, to), err
 }
 
 // check finds actions that the switch would pass over in silence: of a bucket it does writes first, and then one action

@@ -28,6 +28,8 @@ const (
 	claimPort
 	claimBD
 	claimVNI
+	claimVIP
+	claimService
 	claimSubnet
 )
 

@@ -18,6 +18,9 @@ func Compile(s State) Program {
 	for id, e := range s.Endpoints {
 		v.endpointClaims.add(endpointClaims(&e, s.Ports[id]), id)
 	}
+	for key, one := range s.Services {
+		v.serviceClaims.add(serviceClaims(&one), key)
+	}
 	p := newProgram()
 	p.take(v.base(), protocol.KindGlobal, "global")
 	floods := map[string]*flood{}
@@ -101,8 +104,11 @@ type Compiler struct {
 	byHost    index
 	byGroup   index // by key of the group
 	services  map[string]*unit
-	rules     *ruleTable
-	refused   map[record]refusal
+	// The services of a network, by its key, and those that a provider serves.
+	byServiceNetwork usage[string]
+	byBackend        usage[Backend]
+	rules            *ruleTable
+	refused          map[record]refusal
 }
 
 // record names a record that is not realised.
@@ -133,7 +139,8 @@ func New(host string) *Compiler {
 	c := &Compiler{
 		view: *newView(host), networks: map[string]*unit{}, endpoints: map[protocol.EndpointID]*unit{},
 		floods: map[string]*flood{}, byNetwork: index{}, byHost: index{}, byGroup: index{},
-		services: map[string]*unit{}, rules: newRuleTable(), refused: map[record]refusal{},
+		services: map[string]*unit{}, byServiceNetwork: usage[string]{}, byBackend: usage[Backend]{},
+		rules: newRuleTable(), refused: map[record]refusal{},
 	}
 	c.base = c.view.base()
 	return c
@@ -297,6 +304,7 @@ func (c *Compiler) dirtyNetwork(key string, d *dirty) {
 	for id := range c.byNetwork[key] {
 		d.endpoints[id] = struct{}{}
 	}
+	c.byServiceNetwork.mark(key, d)
 }
 
 func (c *Compiler) changeHost(name string, h *protocol.Host, d *dirty) {

@@ -28,7 +28,7 @@ func (u *unit) connections() {
 		u.add(base, tableCTState, 100, in(of.CTNew, 0), of.Do(of.Resubmit(tableAffinity)), tableAffDNAT)
 
 		remember := of.CT{Commit: true, Table: tableSvcSNAT, ZoneFrom: zone, Exec: of.Do(
-			of.Move(regSrcClass.Range(), markOrigin), of.Move(regRuleID.Range(), labelRuleID))}
+			of.Move(regSrcClass.Range(), markOrigin), of.Move(regRuleID.Range(), labelRuleID), markBlocked.Load(0))}
 		u.add(base, tableCTCommit, 100, in(of.CTNew, 0), of.Do(remember.Action()), 0)
 		unblock := of.CT{Commit: true, Table: tableSvcSNAT, ZoneFrom: zone, Exec: of.Do(markBlocked.Load(0))}
 		u.add(base, tableCTCommit, 110, in(of.CTEst, 0, blocked), of.Do(unblock.Action()), 0)
@@ -36,6 +36,8 @@ func (u *unit) connections() {
 		u.drop(dropPolicy, tableDeny, 110, in(of.CTEst, 0, blocked))
 		block := of.CT{Commit: true, ZoneFrom: zone, Exec: of.Do(markBlocked.Load(1))}
 		u.add(cookie(categoryDrop, dropPolicy), tableDeny, 100, in(of.CTEst, 0), of.Do(block.Action()), 0)
+		// A connection to a service is known since it has a provider.
+		u.add(cookie(categoryDrop, dropPolicy), tableDeny, 100, in(of.CTNew, 0, inService), of.Do(block.Action()), 0)
 	}
 	u.drop(dropPolicy, tableDeny, 0, of.Match{})
 	u.add(base, tableSvcSNAT, 300, of.NewMatch(regProbe.Is(1)), nothing, 0)

@@ -68,6 +68,20 @@ var docsExamples = []example{
 	{protocol.ARPProxy, tableARPND, 105, "arp_tpa=169.254.254.53", "The address of the name server is answered for on every network."},
 	{protocol.ARPProxy, tablePuntMeter, 100, "in_port=5", "DNS queries get here while the agent lives: at most 100 a second of each endpoint go on to it, 200 at once. The flows of PUNT and DST_GRP that lead here expire unless the agent renews them (docs/names.md), so they are not listed."},
 	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity."},
+	{protocol.ARPProxy, tableARPND, 105, "arp_tpa=10.1.0.100", "Services. Their addresses are answered for on the network (where the switch routes, it answers for the whole subnet anyway)."},
+	{protocol.ARPProxy, tableSvcDNAT, 100, "nw_dst=10.1.0.100,tp_dst=80", "A new connection of a local endpoint to a port of a service: a group chooses among up to 16 providers, by the datapath's hash of addresses and ports. Each bucket has conntrack translate the destination and remember the service, the number of the provider on this host and, where the switch does not route, its MAC address. (The first provider has two buckets, so that the places of the hash fall to all evenly.)"},
+	{protocol.ARPProxy, tableSvcDNAT, 100, "udp", "More providers, UDP (whose ports the datapath's hash leaves out) and services with affinity: a number is chosen ..."},
+	{protocol.ARPProxy, tableSvcPick, 100, "reg4=0x1/0xffff", "... and the provider of that number taken. With affinity the switch learns to take it again, in table 28, ..."},
+	{protocol.ARPProxy, tableAffDNAT, 100, "reg3=", "... which writes its number for the client's next connections; while the provider is there, they go to it."},
+	{protocol.ARPProxy, tableSvcDNAT, 90, "nw_dst=10.1.0.100", "What is for a service and none of its ports, or has no provider, is dropped and counted; so is a packet that another host did not translate."},
+	{protocol.ARPProxy, tableSvcPost, 110, ",ip ", "The first packet has counters learned, for both directions. They go when they counted nothing for ten minutes."},
+	{protocol.ARPProxy, tableSvcStats, 100, ",ip ", "Each packet of a service's connection is counted there."},
+	{protocol.ARPProxy, tableL2Fix, 100, ",ip ", "Conntrack restores addresses and ports of each packet, but not the provider's MAC address."},
+	{protocol.ARPProxy, tableSvcSNAT, 100, "ip,", "A provider that is its own client and got itself ..."},
+	{protocol.ARPProxy, tableHairpin, 100, "ct_mark=0x150010", "... is sent its packets back with the service's address as source, from a zone of its own, ..."},
+	{protocol.ARPProxy, tablePreNAT, 100, "nw_dst=10.1.0.100,tp_src=8080", "... so that what it answers comes by here. Whether such a packet is an answer or a new connection, that zone tells ..."},
+	{protocol.ARPProxy, tableUnSNAT, 100, "ip", "... here."},
+	{protocol.ARPProxy, tableOutput, 100, "", "Both leave where they came in."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:02", "A MAC address of the network that is here."},
 	{protocol.ARPProxy, tableMACDest, 100, "dl_dst=02:02:0a:01:00:04", "One that is elsewhere: through the tunnel port to its host. (A packet that came from the tunnel cannot leave by it: the switch never sends out of the port of entry.)"},
 	{protocol.ARPProxy, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "Broadcast and multicast of a local endpoint: to the network's local ports and to every host that has endpoints in it."},
@@ -82,7 +96,7 @@ var docsExamples = []example{
 
 func exampleFlow(t *testing.T, e example) string {
 	t.Helper()
-	w := tracedWorld(e.mode)
+	w := servedWorld(e.mode)
 	if e.mode == protocol.ForwardRouting {
 		w = accessWorld()
 	}
@@ -107,10 +121,16 @@ reserved tables have their final numbers and pass packets on, or nothing leads t
 
 const docsNumbers = `
 Cookies: bits 63-48 round of writing, 47-44 schema (2), 43-40 mode (2: VXLAN bridge), 39-32 category (1 base, 2 network,
-3 endpoint, 4 policy, 5 dropped), 31-0 the network's id, a hash of the endpoint's, the rule's id, or the reason (1 spoof,
-2 invalid, 3 policy, 4 blocked).
+3 endpoint, 4 policy, 5 dropped, 6 service), 31-0 the network's id, a hash of the endpoint's, the rule's id, the reason
+(1 spoof, 2 invalid, 3 policy, 4 blocked, 5 no service) or the service's id. With bit 63 a flow was learned by the switch.
 
-Groups: bits 31-28 kind (1 flood from here, 2 flood from a host), 27-12 network id, 11-0 part. A group message stays under
+Marks of connections: bits 0-3 SRC_CLASS of the first packet, 4 to a service, 6 there is a MAC address, 7 blocked, 16-31 id
+of the service. Labels: bits 0-31 rule, 32-63 number of the provider on this host, 64-111 its MAC address. Zones: 0x4000 and
+a number of the host's for each network, 0x6000 and that number for connections of providers to themselves; in forward mode
+routing 0x1000 and 0x2000 and the tenant's number.
+
+Groups: bits 31-28 kind (1 flood from here, 2 flood from a host, 3 service, 4 service in IPv6), 27-12 id of the network or
+the service, 11-0 part, or place of the service's port. A group message stays under
 32 KiB; more buckets (about 680 peers) are shared out to parts 1, 2, ..., which part 0 hands on to. Numbers follow from the
 network's id alone, so they are the same after a restart.
 `
@@ -122,15 +142,22 @@ With K networks, L local and R remote endpoints, of which L6 and R6 have IPv6 be
 
 | ARP mode | flows | groups |
 |---|---|---|
-| proxy | base + 4K + 8L + 4R + 12 L6 + 4 R6 | 2K |
-| flood | base + 4K + 6L + 4R + 11 L6 + 3 R6 | 2K |
-| (forward mode routing) | base + 7K + 7L + 3R + 12 L6 + 3 R6 | 0 |
+| proxy | base + 4K + 9L + 4R + 13 L6 + 4 R6 | 2K |
+| flood | base + 4K + 7L + 4R + 12 L6 + 3 R6 | 2K |
+| (forward mode routing) | base + 7K + 8L + 3R + 13 L6 + 3 R6 | 0 |
 | (with host access) | 18 + 2L + 2 L6 more | 0 |
 
-The base is below 70; in forward mode routing each address of a gateway adds one, which answers pings. Nothing is multiplied: one more peer or network adds no flow per endpoint.
+A service with P ports (of different provider ports) adds 3 + 2P flows and P groups, and 5 + 2P more flows and P groups for
+its IPv6 address; in forward mode routing 2 + 2P and 2 + 2P. For each port of UDP, of a service with affinity, or with more
+than 16 providers, there is one flow for each provider and family instead of the group, two with affinity. Counters are at
+most two for each client, service and provider that spoke within ten minutes.
+
+The base is below 95; in forward mode routing each address of a gateway adds one, which answers pings. Nothing is multiplied: one more peer or network adds no flow per endpoint.
 
 ## What is not realised
 
 The host reports these and installs nothing for them: encapsulation vlan (not available yet); an endpoint whose network, host, tunnel address or local port is not known; an unusable MAC or IP address; of two records that
-claim the same address, port, network id, VNI or subnet, the second by key.
+claim the same address, port, network id, VNI or subnet, the second by key; a service whose network is not realised, whose address or id
+another has, or that has a port this version does not know, all of whose traffic is dropped; in forward mode bridge a service's provider in another
+network, while its other providers serve.
 `

@@ -86,6 +86,7 @@ func (v *view) base() *unit {
 	add(tableNDReply, 100, icmp6(neighbourAdvert), of.Do(of.Move(of.Whole(of.FieldEthSrc), of.Whole(of.FieldNDTll)), of.OutputIn()), 0)
 	v.hostAccess(u)
 	u.connections()
+	v.services(u)
 	u.nameServer()
 	add(tableOutput, 50, of.Match{}, of.Do(of.OutputReg(regOutPort)), 0)
 	return u
@@ -173,6 +174,7 @@ func (v *view) endpointFlows(e *endpoint) *unit {
 	u := &unit{}
 	if e.local() {
 		v.enter(u, e)
+		v.toItself(u, e)
 		v.outThroughHost(u, e)
 	} else {
 		v.enterByTunnel(u, e)

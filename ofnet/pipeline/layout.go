@@ -15,9 +15,8 @@ var (
 	regSrcIdentity = openflow.Reg{Index: 1, First: 0, Bits: 16, Name: "SRC_IDENTITY"}
 	regDstIdentity = openflow.Reg{Index: 1, First: 16, Bits: 16, Name: "DST_IDENTITY"}
 	regOutPort     = openflow.Reg{Index: 2, First: 0, Bits: 32, Name: "OUT_PORT"}
-	regProvIP      = openflow.Reg{Index: 3, First: 0, Bits: 32, Name: "PROV_IP"}
-	regProvPort    = openflow.Reg{Index: 4, First: 0, Bits: 16, Name: "PROV_PORT"}
-	regServiceID   = openflow.Reg{Index: 4, First: 16, Bits: 16, Name: "SVC_ID"}
+	regBackend     = openflow.Reg{Index: 3, First: 0, Bits: 32, Name: "BACKEND"}
+	regChoice      = openflow.Reg{Index: 4, First: 0, Bits: 16, Name: "CHOICE"}
 	regVRF         = openflow.Reg{Index: 5, First: 0, Bits: 16, Name: "VRF"}
 	regBD          = openflow.Reg{Index: 5, First: 16, Bits: 16, Name: "BD"}
 	regRuleID      = openflow.Reg{Index: 6, First: 0, Bits: 32, Name: "RULE_ID"}
@@ -39,17 +38,25 @@ type Register struct {
 
 // Bits of the mark of a connection.
 var (
-	markOrigin  = openflow.Bits(openflow.FieldCTMark, 0, 4)   // SRC_CLASS of the first packet
-	markBlocked = openflow.Bits(openflow.FieldCTMark, 7, 1)   // a rule denies it since it was made
-	labelRuleID = openflow.Bits(openflow.FieldCTLabel, 0, 32) // the rule that allowed it
+	markOrigin   = openflow.Bits(openflow.FieldCTMark, 0, 4)    // SRC_CLASS of the first packet
+	markService  = openflow.Bits(openflow.FieldCTMark, 4, 1)    // was made to a service address
+	markMAC      = openflow.Bits(openflow.FieldCTMark, 6, 1)    // labelMAC is there
+	markBlocked  = openflow.Bits(openflow.FieldCTMark, 7, 1)    // a rule denies it since it was made
+	markID       = openflow.Bits(openflow.FieldCTMark, 16, 16)  // of the service
+	labelRuleID  = openflow.Bits(openflow.FieldCTLabel, 0, 32)  // the rule that allowed it
+	labelBackend = openflow.Bits(openflow.FieldCTLabel, 32, 32) // number of the provider on this host
+	labelMAC     = openflow.Bits(openflow.FieldCTLabel, 64, 48) // MAC address of the provider
 )
 
 // Zones of conntrack. Bridge modes have one for each network, by a number of the host's own: a packet may pass the host
-// once in each of two networks. Routing modes have one for each tenant.
+// once in each of two networks. Routing modes have one for each tenant. Beside each is one for connections of providers
+// to their own services, see services.go.
 const (
-	zoneRouting = 0x1000
-	zoneBridge  = 0x4000
-	maxZone     = 0x0fff
+	zoneRouting        = 0x1000
+	zoneRoutingHairpin = 0x2000
+	zoneBridge         = 0x4000
+	zoneBridgeHairpin  = 0x6000
+	maxZone            = 0x0fff
 )
 
 // Registers lists all register fields, in order.
@@ -60,15 +67,14 @@ func Registers() []Register {
 		{regHairpin, "goes out of the port it came in through"},
 		{regLocalDst, "the destination address is that of a local endpoint"},
 		{regPuntDone, "skip the DNS punt: the agent sent it"},
-		{regServiceHit, "belongs to a service connection"},
+		{regServiceHit, "the client has a provider already (service with affinity)"},
 		{regProbe, "made by the agent to have a connection judged again; never leaves"},
 		{regCTZone, "zone of connection tracking"},
 		{regSrcIdentity, "identity of the source, 0 for none"},
 		{regDstIdentity, "identity of the destination, 0 for none"},
 		{regOutPort, "OpenFlow port to leave through"},
-		{regProvIP, "chosen provider of a service with affinity"},
-		{regProvPort, "its port"},
-		{regServiceID, "number of the service"},
+		{regBackend, "number of that provider"},
+		{regChoice, "which provider of many a connection gets"},
 		{regVRF, "tenant"},
 		{regBD, "network (bridge domain)"},
 		{regRuleID, "policy rule that decided"},
@@ -87,18 +93,21 @@ const (
 	tablePuntMeter = 16
 	tableQoS       = 17
 	tablePreNAT    = 20
+	tableUnSNAT    = 22
 	tableCTIn      = 25
 	tableCTState   = 27
 	tableAffinity  = 28
 	tableAffDNAT   = 29
 	tableSvcDNAT   = 30
 	tableSvcPost   = 31
+	tableSvcPick   = 32
 	tableSrcGroup  = 35
 	tableDstGroup  = 40
 	tablePolicy    = 50
 	tableCTCommit  = 55
 	tableDeny      = 58
 	tableSvcSNAT   = 60
+	tableHairpin   = 61
 	tableSvcStats  = 65
 	tableStatsFwd  = 66
 	tableStatsRev  = 67
@@ -132,27 +141,30 @@ func Tables() []Table {
 		{ID: tablePunt, Name: "PUNT", Purpose: "DNS queries to the agent, while it lives", Miss: tableQoS},
 		{ID: tablePuntMeter, Name: "PUNT_METER", Purpose: "how many packets an endpoint may send to the agent; those above are dropped"},
 		{ID: tableQoS, Name: "QOS", Purpose: "DSCP of an endpoint whose netprofile says so", Miss: tablePreNAT},
-		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "undoes hairpin NAT; forward mode routing: what the host sends to an endpoint's private address goes to the endpoint", Miss: tableCTIn},
+		{ID: tablePreNAT, Name: "PRE_NAT", Purpose: "finds what may be a provider's answer to itself; forward mode routing: what the host sends to an endpoint's private address goes to the endpoint", Miss: tableCTIn},
+		{ID: tableUnSNAT, Name: "UN_SNAT", Purpose: "sends a provider's answer to itself back to it", Miss: tableCTIn},
 		{ID: tableCTIn, Name: "CT_IN", Purpose: "connection tracking, in the zone of the network"},
 		{ID: tableCTState, Name: "CT_STATE", Purpose: "dispatch by connection state: replies go on, the rest is judged"},
-		{ID: tableAffinity, Name: "AFFINITY", Purpose: "remembers a client's provider", Reserved: true},
-		{ID: tableAffDNAT, Name: "AFF_DNAT", Purpose: "goes to the remembered provider", Miss: tableSvcDNAT, Reserved: true},
-		{ID: tableSvcDNAT, Name: "SVC_DNAT", Purpose: "service address to provider", Miss: tableSrcGroup, Reserved: true},
-		{ID: tableSvcPost, Name: "SVC_POST", Purpose: "after the choice of a provider", Miss: tableSrcGroup, Reserved: true},
+		{ID: tableAffinity, Name: "AFFINITY", Purpose: "learned: the provider of a client, of services with affinity"},
+		{ID: tableAffDNAT, Name: "AFF_DNAT", Purpose: "to the provider that the client had before", Miss: tableSvcDNAT},
+		{ID: tableSvcDNAT, Name: "SVC_DNAT", Purpose: "service address to provider; what a service does not have is dropped", Miss: tableSrcGroup},
+		{ID: tableSvcPost, Name: "SVC_POST", Purpose: "after the choice of a provider: has traffic counted", Miss: tableSrcGroup},
+		{ID: tableSvcPick, Name: "SVC_PICK", Purpose: "the chosen one of many providers"},
 		{ID: tableSrcGroup, Name: "SRC_GRP", Purpose: "identity of a source beyond an uplink (VLAN modes)", Miss: tableDstGroup, Reserved: true},
 		{ID: tableDstGroup, Name: "DST_GRP", Purpose: "identity of the destination", Miss: tablePolicy},
 		{ID: tablePolicy, Name: "POLICY", Purpose: "rules, at priority 10 and twice the rule's, a deny one above", Miss: tableCTCommit},
 		{ID: tableCTCommit, Name: "CT_COMMIT", Purpose: "remembers allowed connections", Miss: tableSvcSNAT},
 		{ID: tableDeny, Name: "DENY", Purpose: "drops; marks a connection that was allowed before, so that its replies are dropped too"},
-		{ID: tableSvcSNAT, Name: "SVC_SNAT", Purpose: "hairpin NAT", Miss: tableSvcStats, Reserved: true},
-		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, MissRouting: tableIP, Reserved: true},
-		{ID: tableStatsFwd, Name: "STATS_FWD", Purpose: "learned counters", Reserved: true},
-		{ID: tableStatsRev, Name: "STATS_REV", Purpose: "learned counters", Reserved: true},
+		{ID: tableSvcSNAT, Name: "SVC_SNAT", Purpose: "finds connections of providers to themselves", Miss: tableSvcStats},
+		{ID: tableHairpin, Name: "HAIRPIN", Purpose: "gives them the service's address as source, so that the answers come by here"},
+		{ID: tableSvcStats, Name: "SVC_STATS", Purpose: "counts service traffic", Miss: tableL2Fix, MissRouting: tableIP},
+		{ID: tableStatsFwd, Name: "STATS_FWD", Purpose: "learned: counters by client, service and provider"},
+		{ID: tableStatsRev, Name: "STATS_REV", Purpose: "the same for the other direction"},
 		{ID: tableIP, Name: "IP", Purpose: "forward mode routing: finds the endpoint by its address, writes its MAC address or the tunnel to its host; what is of no network goes to the host", MissRouting: tableHostSNAT},
 		{ID: tableHostSNAT, Name: "HOST_SNAT", Purpose: "forward mode routing: to the host, from the endpoint's private address"},
-		{ID: tableL2Fix, Name: "L2_FIX", Purpose: "restores a provider's MAC address", Miss: tableMACDest, Reserved: true},
+		{ID: tableL2Fix, Name: "L2_FIX", Purpose: "a provider's MAC address, which connection tracking does not restore", Miss: tableMACDest},
 		{ID: tableMACDest, Name: "MAC_DEST", Purpose: "MAC lookup; floods multicast, in flood mode unknown unicast too"},
-		{ID: tableOutput, Name: "OUTPUT", Purpose: "leaves through OUT_PORT"},
+		{ID: tableOutput, Name: "OUTPUT", Purpose: "leaves through OUT_PORT, or where it came in if HAIRPIN is set"},
 	}
 }
 
@@ -166,6 +178,7 @@ const (
 	categoryEndpoint = 3
 	categoryPolicy   = 4 // object: id of the rule
 	categoryDrop     = 5 // object: reason
+	categoryService  = 6 // object: id of the service
 )
 
 // Reasons for which packets are dropped, as objects of cookies.
@@ -174,11 +187,12 @@ const (
 	dropInvalid = 2
 	dropPolicy  = 3
 	dropBlocked = 4
+	dropService = 5
 )
 
 // DropReasons are the reasons by number, for those who read statistics.
 func DropReasons() map[uint32]string {
-	return map[uint32]string{dropSpoof: "spoof", dropInvalid: "invalid", dropPolicy: "policy", dropBlocked: "blocked"}
+	return map[uint32]string{dropSpoof: "spoof", dropInvalid: "invalid", dropPolicy: "policy", dropBlocked: "blocked", dropService: "no service"}
 }
 
 // Fields of a cookie, for those who read statistics.
@@ -191,13 +205,16 @@ func cookie(category uint8, object uint32) uint64 {
 	return cookieSchema<<44 | cookieModeVXLAN<<40 | uint64(category)<<32 | uint64(object)
 }
 
-// Group numbers: bits 31-28 kind, 27-12 network id, 11-0 part. Part 0 is the group that flows use; when its buckets do
-// not fit in one message, it hands on to parts 1, 2, ...
+// Group numbers: bits 31-28 kind, 27-12 id of the network or service, 11-0 part. Part 0 of a flood group is the one that
+// flows use; when its buckets do not fit in one message, it hands on to parts 1, 2, ... The part of a service's group is
+// the place of the port among the service's.
 const (
 	groupFloodAll   = 1
 	groupFloodLocal = 2
+	groupService    = 3
+	groupService6   = 4
 )
 
-func groupID(kind uint32, network uint16, part int) uint32 {
-	return kind<<28 | uint32(network)<<12 | uint32(part)
+func groupID(kind uint32, owner uint16, part int) uint32 {
+	return kind<<28 | uint32(owner)<<12 | uint32(part) //nolint:gosec // parts are few
 }

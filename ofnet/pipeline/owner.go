@@ -23,11 +23,23 @@ func (c *Compiler) OwnerOfCookie(value uint64) (kind protocol.Kind, key string) 
 			return protocol.KindNetwork, key
 		}
 	}
+	for key, s := range c.Services {
+		if cookie(categoryService, uint32(s.ID)) == value {
+			return protocol.KindService, key
+		}
+	}
 	return protocol.KindGlobal, "global"
 }
 
-// OwnerOfGroup names the network that a group floods.
+// OwnerOfGroup names the network that a group floods, or the service that it spreads.
 func (c *Compiler) OwnerOfGroup(id uint32) (kind protocol.Kind, key string) {
+	if k := id >> 28; k == groupService || k == groupService6 {
+		for key, s := range c.Services {
+			if uint32(s.ID) == id>>12&0xffff {
+				return protocol.KindService, key
+			}
+		}
+	}
 	for key, n := range c.Networks {
 		if uint32(n.ID) == id>>12&0xffff {
 			return protocol.KindNetwork, key

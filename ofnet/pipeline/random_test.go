@@ -60,7 +60,14 @@ func randomChanges(r *rand.Rand) Changes {
 	var c Changes
 	hosts := []string{"h1", "h2", "h3", "h4"}
 	for range 1 + r.IntN(3) {
-		switch r.IntN(16) {
+		switch r.IntN(20) {
+		case 16, 17, 18:
+			key, s := randomService(r)
+			set(&c.Services, key, s)
+		case 19:
+			last := 1 + r.IntN(12)
+			set(&c.Backends, Backend{"red", netip.AddrFrom4([4]byte{10, 1, 0, byte(last)})}, uint32(pick(r, -last, 100, 200, 300)+last))
+			set(&c.Backends, Backend{"red", netip.MustParseAddr(fmt.Sprintf("fd00::%x", last))}, uint32(pick(r, -last, 400, 500, 600)+last))
 		case 15:
 			g := &protocol.Group{Tenant: "red", Name: fmt.Sprint("g", r.IntN(2)), RateKbps: uint32(r.IntN(3)), BurstKbit: uint32(r.IntN(2)), DSCP: uint8(r.IntN(2))}
 			key := g.Key()
@@ -165,6 +172,12 @@ func track(s *State, c Changes) {
 	put(s.Endpoints, c.Endpoints)
 	put(s.Rules, c.Rules)
 	put(s.Groups, c.Groups)
+	put(s.Services, c.Services)
+	for k, n := range c.Backends {
+		if delete(s.Backends, k); n != 0 {
+			s.Backends[k] = n
+		}
+	}
 	for k, z := range c.Zones {
 		if delete(s.Zones, k); z != 0 {
 			s.Zones[k] = z
@@ -220,7 +233,7 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	t.Helper()
 	c := New(s.Host)
 	all := Changes{Global: s.Global, TunnelPort: &s.TunnelPort, HostPort: &s.HostPort, Networks: map[string]*protocol.Network{}, Hosts: map[string]*protocol.Host{},
-		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones, Groups: map[string]*protocol.Group{}}
+		Endpoints: map[protocol.EndpointID]*protocol.Endpoint{}, Ports: s.Ports, Zones: s.Zones, Groups: map[string]*protocol.Group{}, Services: map[string]*protocol.Service{}, Backends: s.Backends}
 	for k, v := range s.Networks {
 		all.Networks[k] = &v
 	}
@@ -233,6 +246,9 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	for k, v := range s.Endpoints {
 		all.Endpoints[k] = &v
 	}
+	for k, v := range s.Services {
+		all.Services[k] = &v
+	}
 	c.Update(all)
 	count := len(c.base.flows)
 	for _, u := range c.networks {
@@ -241,12 +257,42 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 	for _, u := range c.endpoints {
 		count += len(u.flows)
 	}
+	groups := 0
+	for _, u := range c.services {
+		count += len(u.flows)
+		groups += len(u.groups)
+	}
+	for _, u := range c.networks {
+		groups += len(u.groups)
+	}
+	if groups != len(p.Groups) {
+		t.Fatalf("%d groups of all units, %d different ones", groups, len(p.Groups))
+	}
 	for k := range p.Flows {
 		if k.Table == tablePolicy && k.Priority != 0 {
 			count++
 		}
 	}
 	if count != len(p.Flows) {
+		owners := map[openflow.Key]string{}
+		note := func(who string, u *unit) {
+			for _, f := range u.flows {
+				if old := owners[f.Key()]; old != "" {
+					t.Errorf("%s and %s: %v", old, who, f.String())
+				}
+				owners[f.Key()] = who
+			}
+		}
+		note("base", c.base)
+		for k, u := range c.networks {
+			note(k, u)
+		}
+		for k, u := range c.endpoints {
+			note(k.String(), u)
+		}
+		for k, u := range c.services {
+			note(k, u)
+		}
 		t.Fatalf("%d flows of all units, %d different ones", count, len(p.Flows))
 	}
 }
@@ -277,7 +323,7 @@ func TestCostOfOneEndpoint(t *testing.T) {
 		port   uint32
 		flows  int
 		groups int
-	}{{id("peer7", "new"), 0, 4, 0}, {id("h1", "new"), 5, 8, 2}} {
+	}{{id("peer7", "new"), 0, 4, 0}, {id("h1", "new"), 5, 9, 2}} {
 		e := &protocol.Endpoint{ID: test.who, Tenant: "red", Network: "net", MAC: fmt.Sprintf("02:02:ff:00:00:0%d", test.port), IPv4: netip.AddrFrom4([4]byte{10, 200, 0, byte(1 + test.port)})}
 		changes := Changes{Endpoints: map[protocol.EndpointID]*protocol.Endpoint{test.who: e}, Ports: map[protocol.EndpointID]uint32{test.who: test.port}}
 		d := c.Update(changes)

@@ -15,6 +15,7 @@ type view struct {
 	State
 	networkClaims  claims[string]
 	endpointClaims claims[protocol.EndpointID]
+	serviceClaims  claims[string]
 }
 
 func newView(host string) *view {
@@ -27,6 +28,7 @@ func newView(host string) *view {
 		},
 		networkClaims:  claims[string]{map[claim][]string{}, cmp.Compare[string]},
 		endpointClaims: claims[protocol.EndpointID]{map[claim][]protocol.EndpointID{}, compareIDs},
+		serviceClaims:  claims[string]{map[claim][]string{}, cmp.Compare[string]},
 	}
 }
 

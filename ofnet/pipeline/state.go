@@ -26,7 +26,7 @@ type State struct {
 	Services  map[string]protocol.Service    // by Key
 	// Zones are numbers of this host, 1..4095, one for each network: what conntrack tells the networks apart by.
 	Zones map[string]uint16 // by Key of the network
-	// Backends are numbers of this host, not 0, by which connections remember their provider.
+	// Backends are numbers of this host, not 0 and each different, by which connections remember their provider.
 	Backends map[Backend]uint32
 }
 

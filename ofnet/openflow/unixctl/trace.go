@@ -130,12 +130,19 @@ var (
 	recircLine  = regexp.MustCompile(`^recirc\(0x([0-9a-f]{1,8})\)(?: - resume conntrack with (?:default )?ct_state=(\S+))?`)
 	recircOnly  = regexp.MustCompile(`^(?:ct_clear,)?(?:ct\(.*\)|hash\(.*\)),recirc\(0x[0-9a-f]+\)$`)
 	hashedTail  = regexp.MustCompile(`(?:^|,)hash\([^,]*\),recirc\(0x([0-9a-f]{1,8})\)$`)
+	sctpWord    = regexp.MustCompile(`(?:^|,)sctp6?(?:,|$)`)
 	recircField = regexp.MustCompile(`\b(?:recirc_id=\w+|dp_hash=\w+|eth)(?:,|$)`)
 )
 
 // withoutRecirc is a packet without the place that it came back from, and without a word that the switch writes but does
 // not read.
-func withoutRecirc(flow string) string { return recircField.ReplaceAllString(flow, "") }
+func withoutRecirc(flow string) string {
+	flow = recircField.ReplaceAllString(flow, "")
+	if sctpWord.MatchString(flow) { // whose ports it reads by these names only
+		flow = strings.ReplaceAll(strings.ReplaceAll(flow, ",tp_src=", ",sctp_src="), ",tp_dst=", ",sctp_dst=")
+	}
+	return flow
+}
 
 // hashed is the number under which the packet comes back with a hash, 0 if it does not.
 func (p *Pass) hashed() uint32 {
