@@ -25,8 +25,8 @@ type view struct {
 func newView() *view { return &view{objects: map[string]string{}} }
 
 // take believes an event.
-func (v *view) take(t testing.TB, event client.Event[json.RawMessage]) {
-	t.Helper()
+func (v *view) take(tb testing.TB, event client.Event[json.RawMessage]) {
+	tb.Helper()
 	name := event.Kind + " " + event.Key
 	switch event.Type {
 	case client.EventReset:
@@ -36,30 +36,30 @@ func (v *view) take(t testing.TB, event client.Event[json.RawMessage]) {
 	case client.EventSynced:
 		v.synced = true
 	case client.EventPut:
-		v.objects[name] = own(t, *event.Object)
+		v.objects[name] = own(tb, *event.Object)
 	case client.EventDelete:
 		delete(v.objects, name)
 	default:
-		t.Errorf("event %q", event.Type)
+		tb.Errorf("event %q", event.Type)
 	}
 	if event.Resume != 0 && event.Resume < v.resume {
-		t.Errorf("resume at %d after %d", event.Resume, v.resume)
+		tb.Errorf("resume at %d after %d", event.Resume, v.resume)
 	}
 	v.resume = event.Resume
 }
 
 // own is an object without its links, which are of other objects.
-func own(t testing.TB, object json.RawMessage) string {
-	t.Helper()
+func own(tb testing.TB, object json.RawMessage) string {
+	tb.Helper()
 	var members map[string]any
 	if err := json.Unmarshal(object, &members); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	delete(members, "links")
 	delete(members, "link-sets")
 	data, err := json.Marshal(members)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(data)
 }
@@ -118,14 +118,14 @@ func same(t *testing.T, what string, got, want map[string]string) {
 }
 
 // watching reads a stream until it is done, or for so many events; 0: any number.
-func (v *view) watching(t testing.TB, events iter.Seq2[client.Event[json.RawMessage], error], done func() bool, most int) {
-	t.Helper()
+func (v *view) watching(tb testing.TB, events iter.Seq2[client.Event[json.RawMessage], error], done func() bool, most int) {
+	tb.Helper()
 	for event, err := range events {
 		if err != nil {
-			t.Errorf("at %d: %v", v.resume, err)
+			tb.Errorf("at %d: %v", v.resume, err)
 			return
 		}
-		v.take(t, event)
+		v.take(tb, event)
 		if most--; most == 0 || v.synced && done() {
 			return
 		}

@@ -45,6 +45,7 @@ func (o *oracle) local(i int) bool { return i < localPorts }
 
 // install makes the world of a seed the switch's.
 func (o *oracle) install(t *testing.T, seed uint64, mode string) {
+	t.Helper()
 	o.mode = mode
 	r := rand.New(rand.NewPCG(seed, 7))
 	o.random = policytest.New(r, 1+r.IntN(40))

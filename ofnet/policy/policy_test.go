@@ -2,8 +2,8 @@ package policy_test
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -37,22 +37,7 @@ func slow(rules map[string]*protocol.Rule, p policy.Packet) policy.Verdict {
 func matches(r *protocol.Rule, p policy.Packet) bool {
 	ok := r.Src.Any || slices.Contains(r.Src.Identities, p.SrcIdentity)
 	ok = ok && (r.Dst.Any || slices.Contains(r.Dst.Identities, p.DstIdentity))
-	for _, side := range []struct {
-		peer protocol.Peer
-		addr fmt.Stringer
-	}{{r.Src, p.Src}, {r.Dst, p.Dst}} {
-		in := len(side.peer.Prefixes) == 0
-		for _, prefix := range side.peer.Prefixes {
-			masked, err := p.Src.Prefix(0)
-			if side.addr == p.Src {
-				masked, err = p.Src.Prefix(prefix.Bits())
-			} else {
-				masked, err = p.Dst.Prefix(prefix.Bits())
-			}
-			in = in || err == nil && masked == prefix
-		}
-		ok = ok && in
-	}
+	ok = ok && among(r.Src.Prefixes, p.Src) && among(r.Dst.Prefixes, p.Dst)
 	if len(r.Protocols) > 0 {
 		known := false
 		for _, proto := range r.Protocols {
@@ -71,6 +56,15 @@ func matches(r *protocol.Rule, p policy.Packet) bool {
 		ok = ok && *r.ICMPCode == p.ICMPCode
 	}
 	return ok
+}
+
+func among(prefixes []netip.Prefix, addr netip.Addr) bool {
+	in := len(prefixes) == 0
+	for _, prefix := range prefixes {
+		masked, err := addr.Prefix(prefix.Bits())
+		in = in || err == nil && masked == prefix
+	}
+	return in
 }
 
 func TestTable(t *testing.T) {
