@@ -38,6 +38,7 @@ type Driver struct {
 	counters counters
 	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
 	neighbours *neighbours
+	hostAccess *hostAccess
 
 	mu         sync.Mutex
 	ports      map[protocol.EndpointID]*localPort
@@ -48,6 +49,7 @@ type Driver struct {
 	policy     policy.Table // what the compiler has of rules
 	ruleSeq    uint64       // the update of the writer that brought their last change
 	tunnel     uint32       // OpenFlow number of TunnelPort, 0 until known
+	host       uint32       // OpenFlow number of hostPort, 0 without
 	compiler   *pipeline.Compiler
 	started    bool                   // Apply was given a complete state
 	records    map[drivers.Ref]bool   // of the desired state
@@ -82,6 +84,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	})
 	d.healer = newHealer(d.heal, cfg.Log)
 	d.reviewer = newReviewer(d.review, cfg.Log)
+	d.hostAccess = newHostAccess(d.realiseHostAccess, cfg.Log)
 	d.control = &control{socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", runDir: cfg.RunDir, controlSocket: cfg.ControlSocket}
 	base := d.compiler.Program()
 	d.writer.Update(writer.Update{Flows: base.SortedFlows(), Groups: base.SortedGroups()})
@@ -185,6 +188,9 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 			number = port.Request
 		}
 		d.numbers.claim(number)
+		if port.Name == hostPort {
+			d.hostPortIs(number)
+		}
 		att, ours, err := decodeAttachment(port.Name, port.ExternalIDs)
 		if err != nil {
 			d.log.WithError(err).Error("a port of the bridge is left alone")
@@ -213,6 +219,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 
 // Close implements drivers.Datapath.
 func (d *Driver) Close() error {
+	d.hostAccess.close()
 	d.reviewer.close()
 	d.writer.Close()
 	d.healer.close()

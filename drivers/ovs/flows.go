@@ -51,6 +51,9 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 		seq = d.writer.Start()
 	}
 	d.desired = update.Position
+	if started {
+		d.wantHostAccess()
+	}
 	d.milestones = append(d.milestones, milestone{seq, update.Position})
 	d.mu.Unlock()
 	if !started {
@@ -272,8 +275,12 @@ func (d *Driver) portSeen(port switchdb.Port) {
 	if port.Number <= 0 {
 		return // not open yet, or its device is gone: then its flows meet no packet
 	}
-	if port.Name == TunnelPort {
+	switch port.Name {
+	case TunnelPort:
 		d.setTunnel(port.Number)
+		return
+	case hostPort:
+		d.setHostPort(port.Number)
 		return
 	}
 	att, ours, err := decodeAttachment(port.Name, port.ExternalIDs)
@@ -304,6 +311,7 @@ func (d *Driver) reread(ctx context.Context, _ *openflow.Conn) {
 		d.portSeen(port)
 	}
 	d.missed(there)
+	d.hostAccess.poke()
 	if d.neighbours != nil {
 		d.neighbours.again()
 	}
@@ -361,6 +369,9 @@ func (d *Driver) Status() drivers.Status {
 			"round": w.Round, "flows": w.Flows, "groups": w.Groups, "meters": w.Meters, "pending": w.Pending, "ports": len(d.ports),
 		},
 	}
+	if told, _ := d.hostAccess.state(); told != "" {
+		s.Details["hostAccess"] = told
+	}
 	if s.Problem == "" && !d.started {
 		s.Problem = "waiting for the desired state"
 	}
@@ -375,6 +386,9 @@ func (d *Driver) notRealised(refused []writer.Refusal) []protocol.NotRealised {
 	}
 	for _, r := range refused {
 		list = append(list, d.blame(r))
+	}
+	if _, problem := d.hostAccess.state(); problem != "" {
+		list = append(list, protocol.NotRealised{Kind: protocol.KindGlobal, Key: "global", Reason: "containers do not get out through the host: " + problem})
 	}
 	slices.SortFunc(list, func(a, b protocol.NotRealised) int {
 		return strings.Compare(string(a.Kind)+" "+a.Key, string(b.Kind)+" "+b.Key)

@@ -90,6 +90,11 @@ func (h *healer) healDue(ctx context.Context) bool {
 
 // portGone has the endpoint looked after whose port was taken from the switch by somebody else.
 func (d *Driver) portGone(hostLink string) {
+	if hostLink == hostPort {
+		d.setHostPort(0)
+		d.hostAccess.poke()
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, p := range d.ports {

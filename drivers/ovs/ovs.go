@@ -46,7 +46,10 @@ type Config struct {
 	ControlSocket string
 	// NetNS is the path of the network namespace that the switch lives in; empty for that of this process.
 	NetNS string
-	Log   *logrus.Entry // nil: nothing is logged
+	// NoHostAccess: containers do not get out through this host, also in forward mode routing; what an earlier run made for
+	// it is removed.
+	NoHostAccess bool
+	Log          *logrus.Entry // nil: nothing is logged
 }
 
 func (c Config) withDefaults() Config {
