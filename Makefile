@@ -59,7 +59,7 @@ check: $(LINT) ## format, vet, linters, generated files up to date
 	@echo "generated pages" && go test -count=1 -run 'TestDocs|TestDocument|TestExamplesDecode|TestNetctlReference' ./ofnet/pipeline ./test/protocol ./test/docs
 
 .PHONY: bench
-bench: deps build $(CNI_BIN) ## measure the budgets of docs/performance.md
+bench: deps build $(CNI_BIN) $(CONSUL_DIR) ## measure the budgets of docs/performance.md
 	@go run ./test/bench
 
 .PHONY: bench-scale

@@ -191,10 +191,9 @@ type receiver struct {
 // Reset implements objdb.Receiver: the model becomes equal to a whole reading of the store, and the difference is
 // delivered as a change.
 func (r *receiver) Reset(kvs []objdb.KV, revision int64) {
-	arrivals := make([]arrival, 0, len(kvs))
+	arrivals := arriveAll(kvs)
 	there := make(map[string]bool, len(kvs))
 	for _, kv := range kvs {
-		arrivals = append(arrivals, arrive(objdb.Event{KV: kv}))
 		there[kv.Key] = true
 	}
 	l := r.ledger

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/contiv/contiv/netmaster/alloc"
 	"github.com/contiv/contiv/objdb"
@@ -260,6 +262,22 @@ func arrive(event objdb.Event) arrival {
 		a.record, a.problem = decode(event.Key, event.Value)
 	}
 	return a
+}
+
+// arriveAll reads many records, which takes most of the time of a start, on all processors.
+func arriveAll(kvs []objdb.KV) []arrival {
+	arrivals := make([]arrival, len(kvs))
+	var readers sync.WaitGroup
+	part := len(kvs)/runtime.GOMAXPROCS(0) + 1
+	for first := 0; first < len(kvs); first += part {
+		readers.Go(func() {
+			for i := first; i < min(first+part, len(kvs)); i++ {
+				arrivals[i] = arrive(objdb.Event{KV: kvs[i]})
+			}
+		})
+	}
+	readers.Wait()
+	return arrivals
 }
 
 // set takes an arrival into the model and tells what changed, nil if nothing did.

@@ -29,9 +29,13 @@ import (
 )
 
 const (
-	historyKept  = 10 * time.Minute
-	quotaBytes   = 4 << 30
-	startTimeout = 20 * time.Second // recovery of a large log included
+	historyKept = 10 * time.Minute
+	quotaBytes  = 4 << 30
+	// How much of the log is kept in memory and read at start. etcd keeps 15 000 entries for members that lag; here is
+	// none.
+	snapshotCount  = 2000
+	catchUpEntries = 10
+	startTimeout   = 20 * time.Second // recovery of a large log included
 )
 
 // ErrInUse is wrapped by Open when another process has the data directory open.
@@ -159,8 +163,8 @@ func serverConfig(cfg Config) config.ServerConfig {
 		NewCluster:              true,
 		TickMs:                  30,
 		ElectionTicks:           4,
-		SnapshotCount:           etcdserver.DefaultSnapshotCount,
-		SnapshotCatchUpEntries:  etcdserver.DefaultSnapshotCatchUpEntries,
+		SnapshotCount:           snapshotCount,
+		SnapshotCatchUpEntries:  catchUpEntries,
 		MaxSnapFiles:            3,
 		MaxWALFiles:             3,
 		BackendFreelistType:     bolt.FreelistMapType,

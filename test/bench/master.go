@@ -21,6 +21,7 @@ type master struct {
 	rest, rpc string
 	path, dir string
 	cmd       *exec.Cmd
+	started   time.Time
 	fleet     *fleet // agents to stop with it; nil: none
 	output    bytes.Buffer
 }
@@ -55,6 +56,7 @@ func (m *master) start(ctx context.Context) error {
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("starting netmaster: %w", err)
 	}
+	m.started = time.Now()
 	return nil
 }
 
@@ -152,9 +154,14 @@ func procValue(pid int, file, name string) (float64, error) {
 // when it needs them.
 func (m *master) memory() (float64, error) { return procValue(m.cmd.Process.Pid, "status", "RssAnon") }
 
-// restedMemory is memory when it no longer falls: Go gives what it collected back to the system bit by bit.
+// restedMemory is memory when the start is over, which netmaster takes to be so after 20 s, and it no longer falls.
 func (m *master) restedMemory(ctx context.Context) (float64, error) {
-	const step, steady = time.Second, 0.99
+	const start, step, steady = 22 * time.Second, time.Second, 0.99
+	select {
+	case <-time.After(start - time.Since(m.started)):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	least, err := m.memory()
 	for same := 0; err == nil && same < 5; {
 		select {

@@ -98,11 +98,31 @@ func (x *Index) Each(name string, f func(*Entry)) {
 			}
 		}
 	}
+	shares := x.sharer(h, name)
 	for _, entry := range x.peers {
-		if !h.hasAnyway(entry) && h.through(entry) == nil && x.share(h, name, entry.host) {
+		if !h.hasAnyway(entry) && h.through(entry) == nil && shares(entry.host) {
 			f(entry)
 		}
 	}
+}
+
+// sharer is share for one host and many others. Where few are in each scope it gathers them first; where many are, the
+// first scope that is looked at mostly tells.
+func (x *Index) sharer(h *host, name string) func(other string) bool {
+	members := 0
+	for _, s := range h.scopes {
+		members += len(s.members)
+	}
+	if members*members > len(h.scopes)*len(x.peers)*len(x.peers) {
+		return func(other string) bool { return x.share(h, name, other) }
+	}
+	near := make(map[string]bool, min(members, len(x.peers)))
+	for _, s := range h.scopes {
+		for other := range s.members {
+			near[other] = true
+		}
+	}
+	return func(other string) bool { return near[other] }
 }
 
 // hasAnyway tells whether the host needs a record whatever scopes it is in.
