@@ -364,3 +364,59 @@ func requestSchema(t *testing.T, document, collection string) schema {
 	}
 	return out
 }
+
+// TestFieldsOnThePage compares the fields of each collection in docs/netctl.md with those that are served.
+func TestFieldsOnThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/netctl.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, nil)
+	var document struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Ref   string `json:"$ref"`
+						AllOf []struct {
+							Ref string `json:"$ref"`
+						} // which some are required of
+					}
+				}
+			}
+		}
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]any }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.must("GET", "/openapi.json", "")), &document); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for path, methods := range document.Paths {
+		name, ok := strings.CutPrefix(strings.TrimSuffix(path, "/{key}/"), "/api/v1/")
+		schema := methods["put"].RequestBody.Content["application/json"].Schema
+		ref := schema.Ref
+		if len(schema.AllOf) > 0 {
+			ref = schema.AllOf[0].Ref
+		}
+		if !ok || ref == "" || strings.HasPrefix(name, "volume") { // there are none of those
+			continue
+		}
+		found++
+		want := slices.Sorted(maps.Keys(document.Components.Schemas[ref[strings.LastIndexByte(ref, '/')+1:]].Properties))
+		want = slices.DeleteFunc(want, func(f string) bool {
+			return slices.Contains([]string{"key", "resourceVersion", "links", "link-sets"}, f)
+		})
+		_, row, _ := strings.Cut(string(page), "\n| `"+name+"` | `")
+		row, _, _ = strings.Cut(row, "\n")
+		_, fields, _ := strings.Cut(row, " | ")
+		got := strings.Split(strings.Trim(fields, " |`"), "`, `")
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: the page has %v, served are %v", name, got, want)
+		}
+	}
+	if found != 12 {
+		t.Errorf("%d collections", found)
+	}
+}
