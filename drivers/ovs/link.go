@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/contiv/contiv/drivers"
+	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // ifNameTakenError: the container has an interface of that name already and it is not ours.
@@ -120,6 +121,18 @@ func (m *linkMaker) readyContainer(att *drivers.Attachment, ns *namespace) error
 		if err := addDefaultRoute(ns, link, gateway); err != nil {
 			return err
 		}
+	}
+	return addNameServerRoute(ns, link)
+}
+
+// addNameServerRoute leads to the name server, which is on every network. Of several interfaces the first has the route.
+func addNameServerRoute(ns *namespace, link netlink.Link) error {
+	addr := protocol.NameServer
+	route := &netlink.Route{
+		LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())},
+	}
+	if err := ns.links.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("adding the route to name server %s in %s: %w", addr, ns.path, err)
 	}
 	return nil
 }

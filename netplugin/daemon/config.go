@@ -18,6 +18,7 @@ import (
 
 	"github.com/contiv/contiv/install/environment"
 	"github.com/contiv/contiv/mgmtfn/cni"
+	"github.com/contiv/contiv/netplugin/nameserver"
 	"github.com/contiv/contiv/ofnet/protocol"
 )
 
@@ -46,6 +47,8 @@ type config struct {
 	dockerPluginDir string
 	inspectAddress  string
 	pprof           bool
+	dnsServers      nameserver.Servers
+	dnsDomain       string
 	tls             *tls.Config
 	level           logrus.Level
 	jsonLog         bool
@@ -74,7 +77,7 @@ func newConfig(c *cli.Context) (*config, error) {
 		jsonLog:         c.Bool(flagJSONLog),
 	}
 	for _, read := range []func(*cli.Context) error{
-		conf.noArguments, conf.readLog, conf.readMode, conf.readMasters, conf.readSwitch, conf.readTLS, conf.readHost, conf.readAddresses,
+		conf.noArguments, conf.readLog, conf.readMode, conf.readMasters, conf.readSwitch, conf.readNames, conf.readTLS, conf.readHost, conf.readAddresses,
 	} {
 		if err := read(c); err != nil {
 			return nil, &configError{err}

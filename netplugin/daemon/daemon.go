@@ -24,6 +24,7 @@ import (
 	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
 	"github.com/contiv/contiv/netplugin/metrics"
+	"github.com/contiv/contiv/netplugin/nameserver"
 )
 
 // Exit statuses.
@@ -124,10 +125,12 @@ func openSwitch(ctx context.Context, conf *config, log *logrus.Entry) (drivers.D
 // so that a second netplugin by mistake changes nothing.
 func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.Entry) error {
 	measured := metrics.New()
+	names := nameserver.New(nameserver.Config{Domain: conf.dnsDomain, Servers: conf.dnsServers, Log: log})
+	measured.FollowNames(names, nameserver.Outcomes())
 	inner, err := agent.New(agent.Config{
 		Host: conf.host, VTEP: conf.vtep, VTEP6: conf.vtep6, VXLANPort: conf.vxlanPort, Uplinks: conf.uplinks,
 		MTU: conf.mtu, DatapathType: conf.datapathType, Catalog: conf.mode == modeDocker, Build: version.Get().Version,
-		Masters: conf.masters, ControlIP: conf.controlIP, TLS: conf.tls, Datapath: measured.Datapath(dp), Log: log,
+		Masters: conf.masters, ControlIP: conf.controlIP, TLS: conf.tls, Datapath: measured.Datapath(names.Follow(dp)), Log: log,
 		Observe: measured.Call, REST: restURL(conf.inspectAddress, conf.tls != nil),
 	})
 	if err != nil {
@@ -152,7 +155,7 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 		if err != nil {
 			return err
 		}
-		handler := withOperations(restHandler(host, engine), measured.Handler(), conf.pprof)
+		handler := withOperations(withNames(restHandler(host, engine), names), measured.Handler(), conf.pprof)
 		group.Go(func() error { return serveREST(ctx, listener, handler) })
 	}
 	if engine != nil {
@@ -160,6 +163,9 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 	}
 	group.Go(func() error { return cni.New(host, log).Serve(ctx, plugins) })
 	group.Go(func() error { return host.Run(ctx) })
+	if interceptor, can := dp.(drivers.NameInterceptor); can {
+		group.Go(func() error { return names.Run(ctx, interceptor) })
+	}
 	log.WithFields(logrus.Fields{
 		"netmaster": conf.masters, "vtep": conf.vtep, "datapath": conf.datapathType, "mode": conf.mode,
 	}).Infof("netplugin %s started", version.Get().Version)

@@ -41,6 +41,8 @@ const (
 	flagSyslog     = "use-syslog"
 	flagSyslogURL  = "syslog-url"
 	flagPprof      = "pprof"
+	flagDNSServers = "dns-servers"
+	flagDNSDomain  = "dns-domain"
 	flagVersion    = "version"
 )
 
@@ -68,6 +70,9 @@ func flags() []cli.Flag {
 		text(groupCluster, flagCert, "TLS_CERT", "", "`FILE` with this host's certificate; also turns TLS on towards netmaster and on the inspect address"),
 		text(groupCluster, flagKey, "TLS_KEY", "", "`FILE` with the certificate's key"),
 		text(groupCluster, flagCA, "TLS_CA", "", "`FILE` with the authority that signs netmaster's certificate and those of inspect clients"),
+
+		text(groupHost, flagDNSServers, "DNS_SERVERS", dnsOfHost, "`LIST` of resolvers (ADDRESS[:PORT],...) for names that the cluster does not have; host: those of /etc/resolv.conf; none: no others"),
+		text(groupHost, flagDNSDomain, "DNS_DOMAIN", "contiv", "`DOMAIN` that names of the cluster may have at their end, behind the tenant's"),
 
 		text(groupSwitch, flagDatapath, "DATAPATH_TYPE", "system", "`TYPE` of Open vSwitch datapath: system (kernel) or netdev (userspace)"),
 		text(groupSwitch, flagOVSRunDir, "OVS_RUNDIR", "/var/run/openvswitch", "`DIRECTORY` of Open vSwitch's sockets"),

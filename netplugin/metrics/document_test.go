@@ -14,6 +14,7 @@ import (
 func TestDocumentNamesEveryMetric(t *testing.T) {
 	m := New()
 	m.Follow(nil)
+	m.FollowNames(nil, nil)
 	descs := make(chan *prometheus.Desc, 1000)
 	m.registry.Describe(descs)
 	close(descs)

@@ -1,19 +1,14 @@
 package pipeline
 
 import (
-	"net/netip"
-
 	of "github.com/contiv/contiv/ofnet/openflow"
+	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // DNS packets of local endpoints go to the agent through two stages. A gate, in PUNT and for TCP in DST_GRP, leads there
 // only while the agent lives: its flows end by themselves, and are not part of a Program but of NameGate, for the agent to
 // renew. Behind it, in PUNT_METER, each endpoint has a flow and a meter of its own, so that none can keep the agent from
 // the others.
-
-// NameServer is an address at which the switch itself answers ARP on every network, so that a workload can be given it as
-// its resolver; DNS packets to it go to the agent like all others, and nothing else is there.
-var NameServer = netip.AddrFrom4([4]byte{169, 254, 254, 53})
 
 // NameController is the controller id to which DNS packets are punted.
 const NameController = 53
@@ -39,10 +34,10 @@ const ownCookies = uint64(0xffff) << 48
 func NameGate(hold uint16) []of.Flow {
 	u := &unit{}
 	c := ownCookies | cookie(categoryBase, 0)
-	dns := func(family of.Term, protocol uint8, port of.Term, more ...of.Term) of.Match {
-		return of.NewMatch(append(more, family, of.IPProto(protocol), port, fromLocal, regPuntDone.Is(0))...)
+	dns := func(family of.Term, transport uint8, port of.Term, more ...of.Term) of.Match {
+		return of.NewMatch(append(more, family, of.IPProto(transport), port, fromLocal, regPuntDone.Is(0))...)
 	}
-	toServer := dns(isIP4, of.ProtoTCP, of.TCPDst(dnsPort), of.IPDstAddr(NameServer))
+	toServer := dns(isIP4, of.ProtoTCP, of.TCPDst(dnsPort), of.IPDstAddr(protocol.NameServer))
 	u.add(c, tablePunt, 100, toServer, nothing, tablePuntMeter)
 	for _, family := range []of.Term{isIP4, isIP6} {
 		u.add(c, tablePunt, 100, dns(family, of.ProtoUDP, of.UDPDst(dnsPort)), nothing, tablePuntMeter)
@@ -70,8 +65,8 @@ func (u *unit) names(e *endpoint) {
 	})
 }
 
-// nameServer answers ARP for it.
+// nameServer answers ARP for the name server: DNS packets to it go to the agent like all others, and nothing else is there.
 func (u *unit) nameServer() {
-	u.add(cookie(categoryBase, 0), tableARPND, 105, of.NewMatch(isARP, of.ARPOp(1), fromLocal, of.ARPTpa(NameServer)),
+	u.add(cookie(categoryBase, 0), tableARPND, 105, of.NewMatch(isARP, of.ARPOp(1), fromLocal, of.ARPTpa(protocol.NameServer)),
 		arpReply(nameServerMAC), 0)
 }
