@@ -61,7 +61,7 @@ func largeCluster(ctx context.Context, b *bench) (figures, error) {
 		return nil, fmt.Errorf("making a directory: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	m, err := startMaster(ctx, b, dir)
+	m, err := startMaster(ctx, b, filepath.Join(dir, "store"))
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func flatRound(ctx context.Context, b *bench, out figures) error {
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	m, err := startMaster(ctx, b, dir)
+	m, err := startMaster(ctx, b, filepath.Join(dir, "store"))
 	if err != nil {
 		return err
 	}
