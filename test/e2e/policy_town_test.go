@@ -102,10 +102,6 @@ func (w *town) openMesh() {
 	w.t.Cleanup(func() { _ = w.mesh.Close() })
 }
 
-func (w *town) person(name string) *person {
-	i := slices.IndexFunc(w.people, func(p *person) bool { return p.name == name })
-	return w.people[i]
-}
 
 // do carries out lines:
 //

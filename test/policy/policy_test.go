@@ -125,7 +125,7 @@ func (w *world) feed(m *ledger.Model, change ledger.Change) {
 			w.t.Errorf("seed %d: %s: %v", w.seed, r.Key, err)
 			continue
 		}
-		rule := body.(*protocol.Rule) //nolint:errcheck,forcetypeassert // its kind says so
+		rule := body.(*protocol.Rule)
 		w.table.Set(r.Key, rule)
 		w.records[r.Key] = rule
 	}

@@ -123,7 +123,7 @@ func (m *Mesh) open(s *station, ports []int) error {
 		if err != nil {
 			return err
 		}
-		raw := conn.(*net.IPConn) //nolint:errcheck,forcetypeassert // that is what it is
+		raw := conn.(*net.IPConn)
 		s.raw[protocol] = raw
 		s.closers = append(s.closers, raw)
 		receive := m.icmp
@@ -456,7 +456,7 @@ func (s *station) sendRaw(i int, shot Shot, volley uint32) {
 // connect begins a connection. An address that there is no way to is no error here: it does not answer.
 func connect(i int, shot Shot, pending *pending) error {
 	family := unix.AF_INET
-	var to unix.Sockaddr = &unix.SockaddrInet4{Port: shot.Port}
+	var to unix.Sockaddr
 	if shot.To.Is4() {
 		to = &unix.SockaddrInet4{Port: shot.Port, Addr: shot.To.As4()}
 	} else {
