@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,16 +25,18 @@ import (
 type census struct {
 	status  map[string]distribute.HostStatus
 	orphans map[state.EndpointID]objects.Orphan
-	held    map[string]int // orphans that wait for an operator, by host
+	lost    map[string]int // orphans by host
+	held    map[string]int // those of them that wait for an operator
 }
 
 func (s *server) census() census {
-	c := census{map[string]distribute.HostStatus{}, map[state.EndpointID]objects.Orphan{}, map[string]int{}}
+	c := census{map[string]distribute.HostStatus{}, map[state.EndpointID]objects.Orphan{}, map[string]int{}, map[string]int{}}
 	for _, status := range s.Agents.Hosts() {
 		c.status[status.Host] = status
 	}
 	for _, orphan := range s.Changes.Orphans("") {
 		c.orphans[orphan.ID] = orphan
+		c.lost[orphan.ID.Host]++
 		if orphan.Held {
 			c.held[orphan.ID.Host]++
 		}
@@ -69,11 +72,7 @@ func (c census) host(m *ledger.Model, h *state.Host, warnings []string) client.H
 		VTEP: vtepOf(h), MTU: h.MTU, Datapath: h.Datapath, Version: h.Version,
 		Endpoints: m.Count(ledger.EndpointsOfHost(h.Name)),
 		Desired:   status.Desired, Acknowledged: status.Acknowledged, NotRealised: len(status.NotRealised),
-	}
-	for id := range c.orphans {
-		if id.Host == h.Name {
-			out.Orphans++
-		}
+		Orphans: c.lost[h.Name],
 	}
 	quoted := fmt.Sprintf("host %q ", h.Name)
 	for _, text := range warnings {
@@ -90,7 +89,21 @@ func (c census) host(m *ledger.Model, h *state.Host, warnings []string) client.H
 	return out
 }
 
+// onlyWords refuses a query with other words: a filter that was misspelt must not answer more than was asked for.
+func onlyWords(r *http.Request, known ...string) (url.Values, error) {
+	words, err := wordsOf(r)
+	for name := range words {
+		if name != askConsistency && !slices.Contains(known, name) {
+			return nil, badRequest("%q is unknown; known are %s", shorten(name), strings.Join(append(known, askConsistency), ", "))
+		}
+	}
+	return words, err
+}
+
 func (s *server) listHosts(r *http.Request) (any, error) {
+	if _, err := onlyWords(r); err != nil {
+		return nil, err
+	}
 	c, out := s.census(), []client.Host{}
 	err := s.view(r, func(m *ledger.Model) {
 		warnings := normalise.LateMTUs(m)
@@ -198,7 +211,10 @@ func (c census) endpoint(m *ledger.Model, e *state.Endpoint) client.Endpoint {
 
 // listEndpoints takes the filters tenant, network, group, host and orphaned=true.
 func (s *server) listEndpoints(r *http.Request) (any, error) {
-	query := r.URL.Query()
+	query, err := onlyWords(r, "tenant", "network", "group", "host", "orphaned")
+	if err != nil {
+		return nil, err
+	}
 	wanted := client.EndpointFilter{
 		Tenant: query.Get("tenant"), Network: query.Get("network"), Group: query.Get("group"), Host: query.Get("host"),
 	}
@@ -210,7 +226,7 @@ func (s *server) listEndpoints(r *http.Request) (any, error) {
 		return nil, badRequest("orphaned %q is unknown; use true, or leave it out", shorten(text))
 	}
 	c, out := s.census(), []client.Endpoint{}
-	err := s.view(r, func(m *ledger.Model) {
+	err = s.view(r, func(m *ledger.Model) {
 		for _, e := range m.EndpointsOf(narrowest(wanted)) {
 			if _, orphaned := c.orphans[e.EndpointID]; chosen(wanted, e, orphaned) {
 				out = append(out, c.endpoint(m, e))

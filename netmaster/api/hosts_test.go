@@ -106,8 +106,10 @@ func TestEndpointLists(t *testing.T) {
 			t.Errorf("%+v: %s, %v; want %s", tc.which, got, err, tc.want)
 		}
 	}
-	if status, body, _ := r.ask("GET", "/api/v1/endpoints/?orphaned=maybe", ""); status != http.StatusBadRequest {
-		t.Errorf("%d %s", status, body)
+	for _, query := range []string{"endpoints/?orphaned=maybe", "endpoints/?tenantName=blue", "endpoints/?host=h1&host=h2", "hosts/?state=dead"} {
+		if status, body, _ := r.ask("GET", "/api/v1/"+query, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", query, status, body)
+		}
 	}
 	if body := r.must("GET", "/api/v1/endpoints/h1/x/eth0/", ""); !strings.Contains(body, `"key":"h1/x/eth0"`) || !strings.Contains(body, `"held":true`) {
 		t.Errorf("one: %s", body)
