@@ -91,9 +91,10 @@ func (c *counters) totals() (rules []protocol.RuleCounters, drops []protocol.Dro
 func (d *Driver) Statistics(ctx context.Context) (protocol.Statistics, error) {
 	ports, portsErr := d.portCounters()
 	flowsErr := d.readCounters(ctx)
-	out := protocol.Statistics{Endpoints: ports}
+	services, servicesErr := d.serviceCounters(ctx)
+	out := protocol.Statistics{Endpoints: ports, Services: services}
 	out.Rules, out.Drops = d.counters.totals()
-	return out, errors.Join(portsErr, flowsErr)
+	return out, errors.Join(portsErr, flowsErr, servicesErr)
 }
 
 // readCounters has the switch tell what its flows counted.

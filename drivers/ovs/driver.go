@@ -36,6 +36,7 @@ type Driver struct {
 	reviewer *reviewer
 	control  *control
 	counters counters
+	served   *serviceCounter
 	// neighbours is nil on the kernel datapath, whose tunnels wait for the neighbour by themselves.
 	neighbours *neighbours
 	hostAccess *hostAccess
@@ -44,6 +45,7 @@ type Driver struct {
 	ports      map[protocol.EndpointID]*localPort
 	numbers    numbers
 	zones      zones
+	backends   backends
 	tenants    tenants
 	flush      []uint16     // zones that the next change gives to others
 	policy     policy.Table // what the compiler has of rules
@@ -84,6 +86,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	})
 	d.healer = newHealer(d.heal, cfg.Log)
 	d.reviewer = newReviewer(d.review, cfg.Log)
+	d.served = newServiceCounter(cfg.RunDir+"/"+cfg.Bridge+".mgmt", cfg.Log)
 	d.hostAccess = newHostAccess(d.realiseHostAccess, cfg.Log)
 	d.control = &control{socket: cfg.RunDir + "/" + cfg.Bridge + ".mgmt", runDir: cfg.RunDir, controlSocket: cfg.ControlSocket}
 	base := d.compiler.Program()
@@ -181,6 +184,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 		d.numbers.last = last
 	}
 	d.zones.load(notes)
+	d.backends.load(notes)
 	d.tenants.load(notes)
 	for _, port := range ports {
 		number := port.Number
@@ -221,6 +225,7 @@ func (d *Driver) load(ctx context.Context, notes map[string]string) error {
 func (d *Driver) Close() error {
 	d.hostAccess.close()
 	d.reviewer.close()
+	d.served.close()
 	d.writer.Close()
 	d.healer.close()
 	d.control.close()

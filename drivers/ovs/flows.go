@@ -55,7 +55,9 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 		d.wantHostAccess()
 	}
 	d.milestones = append(d.milestones, milestone{seq, update.Position})
+	notes, drop := d.backends.unsaved()
 	d.mu.Unlock()
+	d.saveBackends(ctx, notes, drop)
 	if !started {
 		return nil, fmt.Errorf("applying revision %d: no complete state was given yet", update.Position.Revision)
 	}
@@ -88,6 +90,16 @@ func (d *Driver) saveNotes(ctx context.Context) {
 	}
 }
 
+// saveBackends has OVSDB remember the numbers of providers.
+func (d *Driver) saveBackends(ctx context.Context, notes map[string]string, drop []string) {
+	if len(notes)+len(drop) == 0 {
+		return
+	}
+	if err := d.db.SetNotes(ctx, notes, drop...); err != nil {
+		d.log.WithError(err).Warn("what services counted may be told of other providers after a restart of this agent")
+	}
+}
+
 // changesOf turns an update into changes of the pipeline's state, and keeps the list of records.
 func (d *Driver) changesOf(update *drivers.Update) *pipeline.Changes {
 	c := newChanges()
@@ -114,6 +126,7 @@ func (d *Driver) changesOf(update *drivers.Update) *pipeline.Changes {
 	if update.Replace && !d.started {
 		d.zones.keep(func(key string) bool { return d.records[drivers.Ref{Kind: protocol.KindNetwork, Key: key}] })
 		d.tenants.keep()
+		d.backends.tidy()
 	}
 	return c
 }
@@ -128,6 +141,16 @@ func (d *Driver) setZones(c *pipeline.Changes, key string, network *protocol.Net
 	if d.tenants.take(key, network) {
 		d.flush = append(d.flush, pipeline.TenantZones(network.VRF)...)
 	}
+}
+
+// setService puts a service into the changes, with numbers for its providers; nil removes it.
+func (d *Driver) setService(c *pipeline.Changes, key string, now *protocol.Service) {
+	var old *protocol.Service
+	if s, had := d.compiler.Services[key]; had {
+		old = &s
+	}
+	c.Services[key] = now
+	d.backends.set(key, old, now, c.Backends)
 }
 
 func newChanges() *pipeline.Changes {
@@ -157,7 +180,7 @@ func (d *Driver) setRecord(c *pipeline.Changes, ref drivers.Ref, body protocol.B
 	case *protocol.Rule:
 		c.Rules[ref.Key] = b
 	case *protocol.Service:
-		c.Services[ref.Key] = b
+		d.setService(c, ref.Key, b)
 	case *protocol.Host:
 		c.Hosts[ref.Key] = b
 		d.meet(b.Name, b)
@@ -179,7 +202,7 @@ func (d *Driver) removeRecord(c *pipeline.Changes, ref drivers.Ref) {
 		c.Rules[ref.Key] = nil
 		d.counters.forget(ref.Key)
 	case protocol.KindService:
-		c.Services[ref.Key] = nil
+		d.setService(c, ref.Key, nil)
 	case protocol.KindGroup:
 		c.Groups[ref.Key] = nil
 	case protocol.KindHost:
