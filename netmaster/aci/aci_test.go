@@ -276,21 +276,50 @@ func TestNextLeaderRemovesWhatTheLastOneTold(t *testing.T) {
 	})
 }
 
-// TestWhatTheFabricCannotDo is not told, and said.
+// TestWhatTheFabricCannotDo is not told, and said: a contract in its place would allow more.
 func TestWhatTheFabricCannotDo(t *testing.T) {
-	r := newRig(t, aci.Fabric)
-	r.shop()
-	r.lead()
-	must(r, r.objects.CreateRule, state.Rule{
-		TenantName: "blue", PolicyName: "p", RuleID: "9", Direction: "in", FromIPAddress: "10.9.0.0/16", Action: state.ActionAllow,
-	})
-	r.profile("db")
-	r.awaitStatus(aci.Status{
-		Profile: "blue:app", State: aci.Failed, Problem: `rule "blue:p:9" names an address or a network; ACI knows groups only`,
-	})
-	r.stop()
-	if len(r.gateway.calls) > 0 {
-		t.Errorf("calls %q", r.gateway.calls)
+	echo := 8
+	for name, test := range map[string]struct {
+		rule    state.Rule
+		problem string // "": it can be told
+	}{
+		"address":    {state.Rule{FromIPAddress: "10.9.0.0/16", Action: "allow"}, `rule "blue:p:9" names an address or a network; ACI knows groups only`},
+		"port range": {state.Rule{Protocol: "tcp", Port: 80, PortEnd: 90, Action: "allow"}, `rule "blue:p:9" has a range of ports or an ICMP type; ACI knows single ports only`},
+		"icmp type":  {state.Rule{Protocol: "icmp", ICMPType: &echo, Action: "allow"}, `rule "blue:p:9" has a range of ports or an ICMP type; ACI knows single ports only`},
+		"deny before an allow": {
+			state.Rule{Protocol: "tcp", Priority: 7, Action: "deny"},
+			"rule \"blue:p:9\" takes away from what rule \"blue:p:1\" allows; ACI only knows what is allowed\n" +
+				"rule \"blue:p:9\" takes away from what rule \"blue:p:2\" allows; ACI only knows what is allowed",
+		},
+		"deny of one port": {
+			state.Rule{Protocol: "tcp", Port: 5433, FromEndpointGroup: "web", Action: "deny"},
+			`rule "blue:p:9" takes away from what rule "blue:p:2" allows; ACI only knows what is allowed`,
+		},
+		"deny of another port":      {state.Rule{Protocol: "tcp", Port: 1, Priority: 7, Action: "deny"}, ""},
+		"deny of another protocol":  {state.Rule{Protocol: "udp", Priority: 7, Action: "deny"}, ""},
+		"deny of another direction": {state.Rule{Direction: "out", Protocol: "tcp", Priority: 7, Action: "deny"}, ""},
+		"single port":               {state.Rule{Protocol: "tcp", Port: 80, PortEnd: 80, Action: "allow"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, aci.Fabric)
+			r.shop()
+			r.lead()
+			test.rule.TenantName, test.rule.PolicyName, test.rule.RuleID = "blue", "p", "9"
+			if test.rule.Direction == "" {
+				test.rule.Direction = "in"
+			}
+			must(r, r.objects.CreateRule, test.rule)
+			r.profile("db")
+			if test.problem == "" {
+				r.awaitStatus(aci.Status{Profile: "blue:app", State: aci.InStep})
+				return
+			}
+			r.awaitStatus(aci.Status{Profile: "blue:app", State: aci.Failed, Problem: test.problem})
+			r.stop()
+			if len(r.gateway.calls) > 0 {
+				t.Errorf("calls %q", r.gateway.calls)
+			}
+		})
 	}
 }
 

@@ -144,12 +144,17 @@ func addPolicies(m *ledger.Model, group *Group, key string, contracts map[string
 	var problems []error
 	record := m.Group(key)
 	for _, name := range record.Policies {
-		for _, rule := range m.RulesIn(ledger.RulesOfPolicy(state.ModelKey(record.TenantName, name))) {
+		policy := state.ModelKey(record.TenantName, name)
+		rules := m.RulesIn(ledger.RulesOfPolicy(policy))
+		if len(m.Unreadable(state.RulePrefix+policy+":")) > 0 {
+			problems = append(problems, fmt.Errorf("a rule of policy %q cannot be read", policy))
+		}
+		for _, rule := range rules {
 			if rule.Action != state.ActionAllow {
 				continue // what no contract allows is denied
 			}
-			if rule.FromIPAddress != "" || rule.ToIPAddress != "" || rule.FromNetwork != "" || rule.ToNetwork != "" {
-				problems = append(problems, fmt.Errorf("rule %q names an address or a network; ACI knows groups only", rule.Key()))
+			if err := tellable(rule, rules); err != nil {
+				problems = append(problems, err)
 				continue
 			}
 			contract, holder, _ := contractOf(rule)
@@ -168,6 +173,31 @@ func addPolicies(m *ledger.Model, group *Group, key string, contracts map[string
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// tellable refuses an allow that no contract can stand for, because the contract would allow more.
+func tellable(rule *state.Rule, all []*state.Rule) error {
+	switch {
+	case rule.FromIPAddress != "" || rule.ToIPAddress != "" || rule.FromNetwork != "" || rule.ToNetwork != "":
+		return fmt.Errorf("rule %q names an address or a network; ACI knows groups only", rule.Key())
+	case rule.PortEnd > rule.Port || rule.ICMPType != nil:
+		return fmt.Errorf("rule %q has a range of ports or an ICMP type; ACI knows single ports only", rule.Key())
+	}
+	for _, other := range all {
+		if other.Action != state.ActionAllow && takesFrom(other, rule) {
+			return fmt.Errorf("rule %q takes away from what rule %q allows; ACI only knows what is allowed", other.Key(), rule.Key())
+		}
+	}
+	return nil
+}
+
+// takesFrom tells whether a deny may come before an allow of the same policy, for some traffic of both.
+func takesFrom(deny, allow *state.Rule) bool {
+	both := func(a, b string) bool { return a == "" || b == "" || a == b }
+	first, last := deny.Port, max(deny.Port, deny.PortEnd)
+	return deny.Priority >= allow.Priority && deny.Direction == allow.Direction && both(deny.Protocol, allow.Protocol) &&
+		both(deny.FromEndpointGroup, allow.FromEndpointGroup) && both(deny.ToEndpointGroup, allow.ToEndpointGroup) &&
+		(first == 0 || allow.Port == 0 || first <= allow.Port && allow.Port <= last)
 }
 
 // contractOf names the contract of a rule, and what the group with the policy and the rule's peer do with it.
