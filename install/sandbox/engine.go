@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/contiv/contiv/mgmtfn/docker/engine"
+	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // dockerHolder is the process that keeps an engine's mount namespace; it lives as long as the sandbox.
@@ -13,7 +14,8 @@ const dockerHolder Component = "docker-holder"
 
 // Engine is the Docker Engine of a host, to talk to (sandboxes with Config.Docker only).
 func (s *Sandbox) Engine(host int) engine.Config {
-	return engine.Config{Dir: s.hostDir(host, "docker"), NetNS: s.NetNS(host), LiveRestore: s.config().LiveRestore}
+	return engine.Config{Dir: s.hostDir(host, "docker"), NetNS: s.NetNS(host), LiveRestore: s.config().LiveRestore,
+		Args: []string{"--dns", protocol.NameServer.String()}}
 }
 
 // startHolder makes the mount namespace of an engine, with the directory in which netplugin puts its sockets.

@@ -114,7 +114,11 @@ func (s *Sandbox) runWorkload(ctx context.Context, w *workload) error {
 	if len(w.Command) == 0 {
 		return nil
 	}
-	started, err := s.spawn(command{who: "workload-" + w.Name, netns: netns, args: w.Command})
+	args, err := s.withResolver(w.Command)
+	if err != nil {
+		return err
+	}
+	started, err := s.spawn(command{who: "workload-" + w.Name, netns: netns, args: args})
 	if err != nil {
 		return err
 	}
@@ -217,6 +221,12 @@ func (s *Sandbox) Exec(ctx context.Context, name string, args ...string) (*Comma
 	}
 	if _, ok := rec.Workloads[name]; !ok {
 		return nil, fmt.Errorf("there is no workload %q: see \"contiv-sandbox ps\"", name)
+	}
+	if len(args) == 0 {
+		return nil, errors.New("no command given")
+	}
+	if args, err = s.withResolver(args); err != nil {
+		return nil, err
 	}
 	return s.inside(ctx, s.workloadNetNS(name), s.Environment(0), args)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/contiv/contiv/mgmtfn"
+	"github.com/contiv/contiv/ofnet/protocol"
 )
 
 // previous is the result that a runtime passed on: of the plugins before us (ADD), or of the ADD (CHECK); nil without.
@@ -29,7 +30,8 @@ func (c *netConf) previous() (*types100.Result, error) {
 	return result, nil
 }
 
-// addTo adds an attachment to a result: its two ends, its addresses on the container's end, and its default routes.
+// addTo adds an attachment to a result: its two ends, its addresses on the container's end, its default
+// routes, and the name server unless another is configured.
 func addTo(result *types100.Result, made mgmtfn.Attachment, netns string, dns types.DNS) *types100.Result {
 	if result == nil {
 		result = new(types100.Result)
@@ -49,6 +51,9 @@ func addTo(result *types100.Result, made mgmtfn.Attachment, netns string, dns ty
 	}
 	if result.DNS.IsEmpty() {
 		result.DNS = dns
+	}
+	if result.DNS.IsEmpty() {
+		result.DNS.Nameservers = []string{protocol.NameServer.String()}
 	}
 	return result
 }

@@ -384,14 +384,21 @@ func (d *networkDriver) endpointOperInfo(ctx context.Context, req *network.InfoR
 	}}, nil
 }
 
+// routeConnected is the type of a route without a next hop.
+const routeConnected = 1
+
 // join names the link that the engine is to move into the container. Without a gateway the engine adds docker_gwbridge
-// to the container, which then has a way out through the host.
+// to the container, which then has a way out through the host. The route to the name server is for an engine or container
+// that is told to ask it (--dns).
 func (d *networkDriver) join(ctx context.Context, req *network.JoinRequest) (*network.JoinResponse, error) {
 	attached, err := d.attachment(ctx, req.EndpointID)
 	if err != nil {
 		return nil, err
 	}
 	reply := &network.JoinResponse{InterfaceName: network.InterfaceName{SrcName: attached.ContainerLink, DstPrefix: "eth"}}
+	reply.StaticRoutes = []*network.StaticRoute{{
+		Destination: netip.PrefixFrom(protocol.NameServer, protocol.NameServer.BitLen()).String(), RouteType: routeConnected,
+	}}
 	if bound, known := d.bound.get(req.NetworkID); known && bound.internal {
 		return reply, nil
 	}
