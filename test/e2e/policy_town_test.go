@@ -102,7 +102,6 @@ func (w *town) openMesh() {
 	w.t.Cleanup(func() { _ = w.mesh.Close() })
 }
 
-
 // do carries out lines:
 //
 //	network TENANT NAME 10.1.1      of both families
