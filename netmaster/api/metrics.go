@@ -77,7 +77,7 @@ func (s *server) tell(r *http.Request, status int, took time.Duration) {
 		return
 	}
 	s.logOf(r).WithFields(logrus.Fields{
-		"status": status, "took": took.Round(time.Microsecond), "principal": PrincipalOf(r.Context()).Name,
+		"status": status, "took": took.Round(time.Microsecond).String(), "principal": PrincipalOf(r.Context()).Name,
 	}).Info("request")
 }
 

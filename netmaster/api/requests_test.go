@@ -1,12 +1,17 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/contiv/contiv/netmaster/api"
 	"github.com/contiv/contiv/netmaster/client"
@@ -171,5 +176,27 @@ func TestEveryRequestHasAPrincipal(t *testing.T) {
 	r.must("DELETE", "/api/v1/tenants/t", "")
 	if who != api.Anonymous {
 		t.Errorf("principal %+v", who)
+	}
+}
+
+// TestRequestInTheLog: a request that may change something is one line, which says the same in JSON as in text.
+func TestRequestInTheLog(t *testing.T) {
+	var words bytes.Buffer
+	log := logrus.New()
+	log.SetOutput(&words)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	r := newRig(t, func(o *api.Options) { o.Log = logrus.NewEntry(log) })
+	server := httptest.NewRecorder()
+	api.Handler(r.options).ServeHTTP(server, httptest.NewRequest(http.MethodPost, "/api/v1/tenants/blue/", strings.NewReader(`{"tenantName":"blue"}`)))
+	var line struct {
+		Method, Path, Principal, Request, Took string
+		Status                                 int
+	}
+	if err := json.Unmarshal(words.Bytes(), &line); err != nil {
+		t.Fatalf("%v: %s", err, words.String())
+	}
+	if took, err := time.ParseDuration(line.Took); err != nil || took <= 0 || line.Method != "POST" || line.Path != "/api/v1/tenants/blue/" ||
+		line.Status != 200 || line.Principal != "anonymous" || line.Request != server.Header().Get("X-Request-Id") {
+		t.Errorf("%v: %s", err, words.String())
 	}
 }

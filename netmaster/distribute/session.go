@@ -180,7 +180,7 @@ func (s *session) logCall(ctx context.Context, method string, params json.RawMes
 	case protocol.MethodPing, protocol.MethodSettleEndpoint, protocol.MethodRegister: // the last has words of its own
 		return
 	}
-	log := s.log.WithFields(logrus.Fields{"request": requestid.Of(ctx), "method": method, "took": time.Since(began).Round(time.Microsecond)})
+	log := s.log.WithFields(logrus.Fields{"request": requestid.Of(ctx), "method": method, "took": time.Since(began).Round(time.Microsecond).String()})
 	if host, err := s.caller(method); err == nil {
 		log = log.WithField("host", host)
 	}
