@@ -97,15 +97,15 @@ func (v *view) base() *unit {
 func (v *view) baseMulticast(add func(table uint8, priority uint16, match of.Match, actions of.Actions, next uint8)) {
 	add(tableARPND, 20, of.NewMatch(isIP4, toMulticast), nothing, 0)
 	add(tableARPND, 20, of.NewMatch(isIP6, toMulticast), nothing, 0)
+	linkLocal := netip.MustParsePrefix("fe80::/10")
+	add(tableARPND, 15, of.NewMatch(isIP6, of.IPSrc(linkLocal)), nothing, 0)
+	add(tableARPND, 15, of.NewMatch(isIP6, of.IPDst(linkLocal)), nothing, 0)
 	if v.routed() {
 		return
 	}
 	add(tableARPND, 25, of.NewMatch(isIP4, toMulticast, of.IPDst(netip.MustParsePrefix("224.0.0.0/4"))), nothing, tableMACDest)
 	add(tableARPND, 25, of.NewMatch(isIP4, toMulticast, of.IPDst(netip.MustParsePrefix("255.255.255.255/32"))), nothing, tableMACDest)
 	add(tableARPND, 25, of.NewMatch(isIP6, toMulticast, of.IPDst(netip.MustParsePrefix("ff00::/8"))), nothing, tableMACDest)
-	linkLocal := netip.MustParsePrefix("fe80::/10")
-	add(tableARPND, 15, of.NewMatch(isIP6, of.IPSrc(linkLocal)), nothing, 0)
-	add(tableARPND, 15, of.NewMatch(isIP6, of.IPDst(linkLocal)), nothing, 0)
 }
 
 // broadcast lets packets to the broadcast address of a network through, see baseMulticast.

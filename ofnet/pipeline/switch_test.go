@@ -288,6 +288,8 @@ func routedCases() []traceCase {
 	return []traceCase{
 		only("same network", ip4("5", macA, router, "10.1.0.2", "10.1.0.3"), "p6"),
 		only("same network v6", ip6("5", macA, router, "fd00::2", "fd00::3"), "p6"),
+		only("from a link-local address", ip6("5", macA, router, linkA, "fd00::3"), ""),
+		only("to a link-local address", ip6("5", macA, router, "fd00::2", linkR), ""),
 		only("other network", ip4("5", macA, router, "10.1.0.2", "10.2.0.9"), "p9"),
 		only("and back", ip4("9", macO, router, "10.2.0.9", "10.1.0.2"), "p5"),
 		only("across hosts", ip4("5", macA, router, "10.1.0.2", "10.1.0.4"), toH2Red),
