@@ -66,6 +66,10 @@ bench: deps build $(CNI_BIN) $(CONSUL_DIR) ## measure the budgets of docs/perfor
 bench-scale: build ## measure 1 000 simulated agents (budget P8; minutes, gigabytes)
 	@go run ./test/bench -only P8
 
+.PHONY: reliability
+reliability: deps ## measure what bad days cost (the table of docs/reliability.md)
+	@go test ./test/e2e -run '^TestBadDays$$' -count=1 -timeout 20m -v -rule-changes=10000 | grep -E '^ +\||^(---|FAIL|ok)|^ +[a-z]+_test.go'
+
 .PHONY: consul
 consul: $(CONSUL_DIR) ## build the Consul agent that tests and the sandbox use (once, minutes)
 
