@@ -36,7 +36,7 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 	defer cancel()
 	d.mu.Lock()
 	changes := d.changesOf(&update)
-	review := d.rulesChanged(changes)
+	review, stale := d.rulesChanged(changes), d.started && d.servicesOpen(changes)
 	seq := d.change(changes)
 	if review {
 		d.ruleSeq = seq
@@ -67,6 +67,9 @@ func (d *Driver) Apply(ctx context.Context, update drivers.Update) ([]protocol.N
 		return notRealised, fmt.Errorf("applying revision %d: %w", update.Position.Revision, err)
 	}
 	d.saveNotes(ctx)
+	if stale {
+		d.forgetDecisions(ctx)
+	}
 	return notRealised, nil
 }
 

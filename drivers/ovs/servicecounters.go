@@ -141,53 +141,55 @@ const quietID = 0xfffe
 func (c *serviceCounter) run(ctx context.Context) {
 	defer close(c.done)
 	var sum lives
-	for ctx.Err() == nil {
+	var waits *question
+	for {
 		dialling, cancel := context.WithTimeout(ctx, serviceTimeout)
 		conn, err := openflow.Dial(dialling, c.socket, openflow.Options{ControllerID: quietID, Packets: 1, Log: c.log})
 		cancel()
-		if err == nil {
-			err = c.serve(ctx, conn, &sum)
+		switch {
+		case err == nil:
+			c.serve(ctx, conn, &sum, waits)
 			_ = conn.Close()
+		case waits != nil:
+			waits.answer <- answer{sum.totals(), fmt.Errorf("reading the counters of services: %w", err)}
 		}
-		retry := time.After(serviceRetry)
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-retry:
-				waiting = false
-			case q := <-c.asked:
-				q.answer <- answer{sum.totals(), fmt.Errorf("reading the counters of services: %w", err)}
-			}
+		waits = nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(serviceRetry):
+		case q := <-c.asked:
+			waits = &q
 		}
 	}
 }
 
-// serve reads through one connection until it ends.
-func (c *serviceCounter) serve(ctx context.Context, conn *openflow.Conn, sum *lives) error {
+// serve reads through one connection until it ends, first for who waits.
+func (c *serviceCounter) serve(ctx context.Context, conn *openflow.Conn, sum *lives, waits *question) {
 	tick := time.NewTicker(servicePoll)
 	defer tick.Stop()
 	for {
+		if waits != nil {
+			err := readServiceFlows(ctx, conn, sum)
+			sum.forget(waits.keep)
+			waits.answer <- answer{sum.totals(), err}
+			waits = nil
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case <-conn.Done():
-			return conn.Err()
+			return
 		case gone := <-conn.Removed():
 			if f, last, ok := lastWord(&gone); ok {
 				sum.ended(f, last)
 			}
 		case <-tick.C:
 			if err := readServiceFlows(ctx, conn, sum); err != nil {
-				return err
+				c.log.WithError(err).Debug("counters of services are as they were")
 			}
 		case q := <-c.asked:
-			err := readServiceFlows(ctx, conn, sum)
-			sum.forget(q.keep)
-			q.answer <- answer{sum.totals(), err}
-			if err != nil {
-				return err
-			}
+			waits = &q
 		}
 	}
 }

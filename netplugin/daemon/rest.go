@@ -25,6 +25,7 @@ type inspector interface {
 	Attachments(ctx context.Context) ([]mgmtfn.Attachment, error)
 	Detach(ctx context.Context, containerID, ifName string) error
 	Statistics(ctx context.Context) (protocol.Statistics, error)
+	Services() map[string]*protocol.Service
 }
 
 // requestTimeout bounds one request of the REST server.
@@ -54,10 +55,7 @@ func restHandler(host inspector, engine *docker.Plugin) http.Handler {
 	mux.HandleFunc("GET "+protocol.PathInspectBgp, func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, protocol.BgpInspection{Peers: []protocol.BgpPeer{}, Dsts: []string{}})
 	})
-	// Services come later; clients of the original expect an object.
-	mux.HandleFunc("GET /svcstats", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, struct{}{})
-	})
+	mux.HandleFunc("GET /svcstats", func(w http.ResponseWriter, r *http.Request) { tellServices(w, r, host) })
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, version.Get())
 	})

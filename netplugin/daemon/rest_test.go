@@ -34,9 +34,12 @@ func (h *testHost) Detach(_ context.Context, containerID, ifName string) error {
 	return nil
 }
 
+func (h *testHost) Services() map[string]*protocol.Service { return testServices() }
+
 func (h *testHost) Statistics(context.Context) (protocol.Statistics, error) {
 	return protocol.Statistics{
-		Rules: []protocol.RuleCounters{{Key: "blue:p:1", Packets: 5, Bytes: 500}}, Drops: []protocol.DropCounter{{Reason: "spoof", Packets: 2}},
+		Services: testServed(),
+		Rules:    []protocol.RuleCounters{{Key: "blue:p:1", Packets: 5, Bytes: 500}}, Drops: []protocol.DropCounter{{Reason: "spoof", Packets: 2}},
 	}, errors.New("the switch does not answer")
 }
 
@@ -69,7 +72,7 @@ func TestREST(t *testing.T) {
 		{"GET", "/inspect/driver", 200, `"host": "host1"`},
 		{"GET", "/inspect/counters", 200, `"reason": "spoof"`},
 		{"GET", "/inspect/counters", 200, `"problem": "the switch does not answer"`},
-		{"GET", "/svcstats", 200, "{}"},
+		{"GET", "/svcstats", 200, svcStatsJSON},
 		{"GET", "/inspect/bgp", 200, "{\n  \"Peers\": [],\n  \"Dsts\": []\n}"},
 		{"GET", "/version", 200, `"GitCommit"`},
 		{"GET", "/healthz", 200, "ok\n"},

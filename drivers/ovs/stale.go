@@ -1,0 +1,44 @@
+package ovs
+
+import (
+	"context"
+
+	"github.com/contiv/contiv/ofnet/pipeline"
+)
+
+// The userspace datapath of Open vSwitch 3.1 now and then goes on to drop packets for the port of a service after the port
+// got its first provider, for as long as such packets come: what it decided for them before is not replaced, though
+// ovs-vswitchd itself decides anew (ofproto/trace shows it). TestServices saw it in one of three runs. Having all such
+// decisions forgotten helps; the first packet of each flow is decided again then.
+
+// servicesOpen tells whether ports of services begin or end to be served by these changes. Callers hold mu, before the
+// changes are made.
+func (d *Driver) servicesOpen(c *pipeline.Changes) bool {
+	if d.cfg.DatapathType != DatapathNetdev {
+		return false
+	}
+	for key, now := range c.Services {
+		old, had := d.compiler.Services[key]
+		if !had || now == nil || len(old.Providers) == 0 != (len(now.Providers) == 0) || len(old.Ports) != len(now.Ports) {
+			return true
+		}
+		for i := range now.Ports {
+			if old.Ports[i] != now.Ports[i] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// forgetDecisions has the datapath ask again what to do with the packets of each flow.
+func (d *Driver) forgetDecisions(ctx context.Context) {
+	client, err := d.control.vswitchd(ctx)
+	if err == nil {
+		_, err = client.Call(ctx, "revalidator/purge")
+		_ = client.Close()
+	}
+	if err != nil {
+		d.log.WithError(err).Warn("connections to a service that got its first provider may be dropped until nobody tries for ten seconds")
+	}
+}
