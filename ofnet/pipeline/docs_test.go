@@ -67,7 +67,21 @@ var docsExamples = []example{
 	{protocol.ARPFlood, tableSpoof, 100, "arp_spa=10.1.0.4", "The same for flooded ARP."},
 	{protocol.ARPProxy, tableARPND, 105, "arp_tpa=169.254.254.53", "The address of the name server is answered for on every network."},
 	{protocol.ARPProxy, tablePuntMeter, 100, "in_port=5", "DNS queries get here while the agent lives: at most 100 a second of each endpoint go on to it, 200 at once. The flows of PUNT and DST_GRP that lead here expire unless the agent renews them (docs/names.md), so they are not listed."},
+	{protocol.ARPProxy, tableQoS, 100, "ip,in_port=6", "An endpoint whose netprofile has a DSCP gets it on what it sends; a bandwidth is a meter of its first flow, in table 10."},
+	{protocol.ARPProxy, tableCTIn, 100, "ip", "Each unicast packet is looked up by the connection tracker, in the zone of its network (where the switch routes: of its tenant)."},
+	{protocol.ARPProxy, tableCTState, 200, "ip", "What belongs to no connection and could begin none (a wrong checksum, a TCP segment out of the window) is dropped and counted."},
+	{protocol.ARPProxy, tableCTState, 190, "+est+rpl", "So is an answer in a connection that a rule denies by now."},
+	{protocol.ARPProxy, tableCTState, 180, "+est+rpl", "Other answers go on without being judged; so do ICMP errors about a connection."},
+	{protocol.ARPProxy, tableCTState, 170, "+est", "Later packets in the direction of the first are judged again, so that a change of the rules reaches the connection, but choose no provider."},
+	{protocol.ARPProxy, tableCTState, 100, "+new", "The first packet asks for a remembered provider, then for any."},
 	{protocol.ARPProxy, tableDstGroup, 100, "nw_dst=10.1.0.4", "The destination's identity."},
+	{protocol.ARPProxy, tablePolicy, 31, "reg1=0x80000/0xffff0000", "A rule of priority 10 that denies identity 8 everything from a subnet."},
+	{protocol.ARPProxy, tablePolicy, 40, "tcp,", "One of priority 15 that allows identity 7 to reach port 80 of identity 8: one flow, and its twin for IPv6."},
+	{protocol.ARPProxy, tablePolicy, 50, "reg1=0x7/0xffff", "Three groups to three others by three ports would be 27 flows, twice: a conjunction has one for each group and port. Flows of rules with the same priority are shared ..."},
+	{protocol.ARPProxy, tablePolicy, 50, "conj_id", "... and this decides when one of each kind matched."},
+	{protocol.ARPProxy, tableCTCommit, 100, "+new", "An allowed connection is remembered, with the rule that allowed it."},
+	{protocol.ARPProxy, tableCTCommit, 110, "ct_mark=0x80/0x80", "One that was denied for a while and is allowed again loses its mark."},
+	{protocol.ARPProxy, tableDeny, 100, "+est", "A connection that is denied now gets a mark, by which its answers are dropped; the packet ends here, like all that come to this table."},
 	{protocol.ARPProxy, tableARPND, 105, "arp_tpa=10.1.0.100", "Services. Their addresses are answered for on the network (where the switch routes, it answers for the whole subnet anyway)."},
 	{protocol.ARPProxy, tableSvcDNAT, 100, "nw_dst=10.1.0.100,tp_dst=80", "A new connection of a local endpoint to a port of a service: a group chooses among up to 16 providers, by the datapath's hash of addresses and ports. Each bucket has conntrack translate the destination and remember the service, the number of the provider on this host and, where the switch does not route, its MAC address. (The first provider has two buckets, so that the places of the hash fall to all evenly.)"},
 	{protocol.ARPProxy, tableSvcDNAT, 100, "udp", "More providers, UDP (whose ports the datapath's hash leaves out) and services with affinity: a number is chosen ..."},
@@ -89,9 +103,25 @@ var docsExamples = []example{
 	{protocol.ARPFlood, tableMACDest, 10, "reg0=0x1/0xf,reg5=0x30000", "In ARP mode flood unknown unicast goes there as well; in proxy mode it is dropped."},
 	{protocol.ForwardRouting, tableInput, 100, "ip,in_port=2", "Forward mode routing: the host's port, 2, to `contivh0` (docs/host-access.md)."},
 	{protocol.ForwardRouting, tablePreNAT, 100, "nw_dst=172.19.0.5", "What comes back from the host for the private address of port 5 is for its endpoint."},
+	{protocol.ForwardRouting, tableARPND, 100, "arp_tpa=10.1.0.0/16", "The switch is the router of each network, with one MAC address on every host: it answers for all addresses of the network."},
+	{protocol.ForwardRouting, tableIP, 100, "nw_dst=10.1.0.2", "An address of the tenant that is here: the hop is counted where the packet arrives."},
+	{protocol.ForwardRouting, tableIP, 100, "nw_dst=10.1.0.4", "One that is elsewhere: through the tunnel, with the number of its network."},
 	{protocol.ForwardRouting, tableIP, 20, "nw_dst=10.1.0.0/16", "What nobody has of a tenant's networks ends here; other addresses go to the host."},
 	{protocol.ForwardRouting, tableIP, 50, "nw_dst=172.19.0.0/16", "The private subnet is for the host alone: no container reaches another by it."},
 	{protocol.ForwardRouting, tableHostSNAT, 100, "in_port=5,nw_src=10.1.0.2", "To the host, from the private address. Connection tracking and the rules saw the packet with its own."},
+}
+
+// exampleRules are the rules and the netprofile of the examples.
+func (w *world) exampleRules() {
+	w.rule(protocol.Rule{ID: 1, Priority: 10, Action: "deny", Src: protocol.Peer{Any: true, Prefixes: prefixes("10.9.0.0/16")}, Dst: identities(8)})
+	w.rule(protocol.Rule{ID: 2, Priority: 15, Action: "allow", Src: identities(7), Dst: identities(8), Protocols: []uint8{6}, PortFirst: 80, PortLast: 80})
+	for id, port := range map[uint32]uint16{3: 80, 4: 443} {
+		w.rule(protocol.Rule{ID: id, Priority: 20, Action: "allow", Src: identities(7, 9, 10), Dst: identities(8, 11, 12), Protocols: []uint8{6}, PortFirst: port, PortLast: port})
+	}
+	w.Groups["red:marked"] = protocol.Group{Tenant: "red", Name: "marked", DSCP: 46, RateKbps: 10000}
+	marked := w.Endpoints[id("h1", "b")]
+	marked.Groups = []string{"marked"}
+	w.Endpoints[marked.ID] = marked
 }
 
 func exampleFlow(t *testing.T, e example) string {
@@ -100,6 +130,7 @@ func exampleFlow(t *testing.T, e example) string {
 	if e.mode == protocol.ForwardRouting {
 		w = accessWorld()
 	}
+	w.exampleRules()
 	p := Compile(w.State)
 	for _, f := range p.SortedFlows() {
 		f.Cookie = 0
@@ -115,8 +146,8 @@ const docsIntro = `# The OpenFlow pipeline
 
 <!-- Written by "go test ./ofnet/pipeline -update" from the declarations and flows of that package; a test checks that it is current. -->
 
-What is built: VXLAN, in forward modes bridge and routing. A packet goes from table to table; registers carry what is known about it. The
-reserved tables have their final numbers and pass packets on, or nothing leads to them yet.
+What is built: VXLAN, in forward modes bridge and routing. A packet goes from table to table; registers carry what is
+known about it. Reserved tables have their final numbers and pass packets on, or nothing leads to them yet.
 `
 
 const docsNumbers = `
