@@ -147,7 +147,7 @@ func difference(existing *drivers.Attachment, want mgmtfn.AttachRequest) string 
 		return "tenant, " + existing.Tenant
 	case want.Network != "" && existing.Network != want.Network:
 		return "network, " + existing.Network
-	case !sameSet(existing.Groups, want.Groups) && !(len(want.Groups) == 0 && sameSet(existing.Groups, []string{protocol.DefaultGroup})):
+	case !sameSet(existing.Groups, want.Groups) && (len(want.Groups) > 0 || !sameSet(existing.Groups, []string{protocol.DefaultGroup})):
 		return "group, " + fmt.Sprintf("%q", existing.Groups)
 	case want.IPv4.IsValid() && existing.IPv4.Addr() != want.IPv4:
 		return "address, " + existing.IPv4.Addr().String()
