@@ -171,6 +171,7 @@ func TestServices(t *testing.T) {
 }
 
 func testServices(t *testing.T, mode string) {
+	t.Helper()
 	underlay := newUnderlay(t)
 	h1, h2 := newHost(t, underlay, 1), newHost(t, underlay, 2)
 	d1, d2 := newDriver(t, h1), newDriver(t, h2)

@@ -164,19 +164,23 @@ func checkService(s *protocol.Service) refusal {
 	case len(s.Ports) > maxPorts:
 		return refuse("%d ports, more than %d", len(s.Ports), maxPorts)
 	}
+	return checkServicePorts(s.Ports)
+}
+
+func checkServicePorts(ports []protocol.ServicePort) refusal {
 	seen := map[[2]uint16]bool{}
-	for _, p := range s.Ports {
+	for _, p := range ports {
 		if p.Protocol != of.ProtoTCP && p.Protocol != of.ProtoUDP && p.Protocol != of.ProtoSCTP {
 			return refuse("protocol %d has no ports that this version knows", p.Protocol)
 		}
 		if p.Port == 0 || p.ProviderPort == 0 {
 			return refuse("port %d to %d: ports are within 1..65535", p.Port, p.ProviderPort)
 		}
-		if which := [2]uint16{uint16(p.Protocol), p.Port}; seen[which] {
+		which := [2]uint16{uint16(p.Protocol), p.Port}
+		if seen[which] {
 			return refuse("port %d of protocol %d is there twice", p.Port, p.Protocol)
-		} else {
-			seen[which] = true
 		}
+		seen[which] = true
 	}
 	return ""
 }
