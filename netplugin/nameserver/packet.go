@@ -31,7 +31,7 @@ func readIP(ip []byte) (d datagram, tcp bool, err error) {
 		v6     layers.IPv6
 		ext    layers.IPv6ExtensionSkipper
 		udp    layers.UDP
-		first  = gopacket.LayerType(layers.LayerTypeIPv4)
+		first  = layers.LayerTypeIPv4
 		seen   []gopacket.LayerType
 		hasUDP bool
 	)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 
@@ -41,7 +42,7 @@ func (c *cluster) storm(kind string) {
 		<-tick.C
 		for range batch {
 			sent++
-			if err := unix.Send(fd, frame(sent), 0); err != nil && err != unix.ENOBUFS { //nolint:errorlint // errno
+			if err := unix.Send(fd, frame(sent), 0); err != nil && !errors.Is(err, unix.ENOBUFS) {
 				c.t.Fatal(err)
 			}
 		}
