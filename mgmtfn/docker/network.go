@@ -32,12 +32,13 @@ const bindWait = 10 * time.Second
 
 // networkDriver plugs the engine's containers in.
 type networkDriver struct {
-	agent    Agent
-	bound    *bindings
-	pools    *pools
-	reserved *reservations
-	before   *returning
-	people   *containers
+	agent      Agent
+	bound      *bindings
+	pools      *pools
+	reserved   *reservations
+	before     *returning
+	people     *containers
+	nameRoutes nameRoutes
 }
 
 func (d *networkDriver) getCapabilities(context.Context, *struct{}) (*networkCapabilities, error) {
@@ -397,7 +398,7 @@ func (d *networkDriver) join(ctx context.Context, req *network.JoinRequest) (*ne
 	}
 	reply := &network.JoinResponse{InterfaceName: network.InterfaceName{SrcName: attached.ContainerLink, DstPrefix: "eth"}}
 	reply.StaticRoutes = []*network.StaticRoute{{
-		Destination: netip.PrefixFrom(protocol.NameServer, protocol.NameServer.BitLen()).String(), RouteType: routeConnected,
+		Destination: d.nameRoutes.choose(req.SandboxKey, req.EndpointID).String(), RouteType: routeConnected,
 	}}
 	if bound, known := d.bound.get(req.NetworkID); known && bound.internal {
 		return reply, nil
@@ -406,7 +407,8 @@ func (d *networkDriver) join(ctx context.Context, req *network.JoinRequest) (*ne
 	return reply, nil
 }
 
-func (d *networkDriver) leave(context.Context, *network.LeaveRequest) (*empty, error) {
+func (d *networkDriver) leave(_ context.Context, req *network.LeaveRequest) (*empty, error) {
+	d.nameRoutes.release(req.EndpointID)
 	return nil, nil
 }
 
