@@ -308,5 +308,5 @@ func denies(m *ledger.Model, g *state.EndpointGroup, direction string) bool {
 
 // deniesBy tells what a word denies; a word of a newer version denies.
 func deniesBy(word, direction string) bool {
-	return word != "" && (word == direction || !slices.Contains(directions(), word))
+	return word != "" && word != state.DenyNone && (word == direction || !slices.Contains(directions(), word))
 }
