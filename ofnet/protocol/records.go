@@ -125,13 +125,25 @@ type Rule struct {
 	Src       Peer   `json:"src"`
 	Dst       Peer   `json:"dst"`
 	// Protocols are IP protocol numbers, sorted; none: any. "icmp" of a rule is 1 and 58.
-	Protocols []uint8 `json:"protocols,omitempty"`
+	Protocols Protocols `json:"protocols,omitempty"`
 	// PortFirst..PortLast are destination ports, of protocols 6, 17 and 132 only; 0..0: any.
 	PortFirst uint16 `json:"portFirst,omitempty"`
 	PortLast  uint16 `json:"portLast,omitempty"`
 	// ICMPType and ICMPCode: of protocols 1 and 58 only; nil: any. A code comes with a type.
 	ICMPType *uint8 `json:"icmpType,omitempty"`
 	ICMPCode *uint8 `json:"icmpCode,omitempty"`
+}
+
+// Protocols are IP protocol numbers, in JSON an array of numbers.
+type Protocols []uint8
+
+// MarshalJSON writes numbers, not the text that JSON makes of bytes otherwise.
+func (p Protocols) MarshalJSON() ([]byte, error) {
+	numbers := make([]uint16, len(p))
+	for i, number := range p {
+		numbers[i] = uint16(number)
+	}
+	return json.Marshal(numbers)
 }
 
 // Peer is one side of a rule. A packet matches if its identity does and its address does.
