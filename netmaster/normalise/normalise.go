@@ -226,7 +226,10 @@ func network(m *ledger.Model, key string) index.ScopedRecord {
 		return gone(protocol.KindNetwork, key)
 	}
 	revision := max(m.RevisionOf(n.StoreKey()), m.RevisionOf(numbers.StoreKey()), m.RevisionOf(tenant.StoreKey()))
-	return made(key, revision, body, index.ScopedRecord{Catalog: true, Scopes: scopes(m, n.TenantName, n.NetworkName)})
+	return made(key, revision, body, index.ScopedRecord{
+		Everyone: n.NwType == state.NetworkInfra, // every host is an endpoint of it
+		Catalog:  true, Scopes: scopes(m, n.TenantName, n.NetworkName),
+	})
 }
 
 func networkBody(n *state.Network, numbers *state.NetworkState, tenant *state.TenantState) (*protocol.Network, bool) {

@@ -118,10 +118,47 @@ func (tx *txn) takeTag(want *state.Network, tags numbers, owner string) (int, er
 	return want.PktTag, tx.takeWanted(tags, owner, want.PktTag)
 }
 
-// DeleteNetwork removes a network that has no groups and no endpoints. Its numbers go into quarantine.
+// DeleteNetwork removes a network that has no groups and no endpoints. Its numbers go into quarantine. The hosts'
+// endpoints in an infra network go before it, in transactions of their own: there may be many. A host that makes its
+// endpoint again in between is removed once more; agents take their time to do so.
 func (o *Objects) DeleteNetwork(ctx context.Context, key string) (int64, error) {
-	return o.commit(ctx, "deleting network "+key, func(tx *txn) error { return tx.deleteNetwork(key) })
+	for again := 0; ; again++ {
+		found, err := o.releaseHosts(ctx, key)
+		if err != nil {
+			return 0, err
+		}
+		revision, err := o.commit(ctx, "deleting network "+key, func(tx *txn) error { return tx.deleteNetwork(key) })
+		if err == nil || !found || again == 2 {
+			return revision, err
+		}
+	}
 }
+
+// releaseHosts deletes the endpoints that hosts are themselves in an infra network, and tells whether there were any. It
+// leaves them where the network cannot be deleted.
+func (o *Objects) releaseHosts(ctx context.Context, key string) (found bool, err error) {
+	var ids []state.EndpointID
+	o.ledger.ViewCached(func(m *ledger.Model) {
+		if n := m.Network(key); n == nil || n.NwType != state.NetworkInfra {
+			return
+		}
+		for _, e := range m.EndpointsOf(ledger.EndpointsOfNetwork(key)) {
+			if !isHost(e) {
+				ids = nil
+				return
+			}
+			ids = append(ids, e.EndpointID)
+		}
+	})
+	return len(ids) > 0, o.deleteEndpoints(ctx, ids, func(tx *txn) bool {
+		n := tx.Network(key)
+		return n != nil && n.NwType == state.NetworkInfra &&
+			tx.Count(ledger.GroupsOfNetwork(key))+tx.Count(ledger.ServicesOfNetwork(key)) == 0
+	})
+}
+
+// isHost tells the endpoint that a host itself is: its container is named like the host, its interface like the network.
+func isHost(e *state.Endpoint) bool { return e.ContainerID == e.Host && e.IfName == e.NetworkName }
 
 func (tx *txn) deleteNetwork(key string) error {
 	old := tx.Network(key)

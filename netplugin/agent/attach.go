@@ -320,6 +320,9 @@ func (a *Agent) port(id protocol.EndpointID, want mgmtfn.AttachRequest, records 
 	if endpoint.IPv6.IsValid() {
 		port.IPv6, port.Gateway6 = within(endpoint.IPv6, network.Subnet6), network.Gateway6
 	}
+	if network.Type == protocol.NetworkInfra { // the host keeps its own default route
+		port.Gateway, port.Gateway6 = netip.Addr{}, netip.Addr{}
+	}
 	return port, nil
 }
 

@@ -42,6 +42,7 @@ type config struct {
 	mode            string
 	datapathType    string
 	ovsRunDir       string
+	hostAccess      bool
 	cniSocket       string
 	dockerHost      string
 	dockerPluginDir string
@@ -69,6 +70,7 @@ func newConfig(c *cli.Context) (*config, error) {
 		uplinks:         splitList(c.String(flagUplinks)),
 		datapathType:    c.String(flagDatapath),
 		ovsRunDir:       c.String(flagOVSRunDir),
+		hostAccess:      c.Bool(flagHostAccess),
 		cniSocket:       filepath.Join(c.String(flagRunDir), cni.SocketName),
 		dockerHost:      c.String(flagDockerHost),
 		dockerPluginDir: c.String(flagDockerDir),

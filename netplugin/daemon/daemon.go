@@ -23,6 +23,7 @@ import (
 	"github.com/contiv/contiv/mgmtfn/cni"
 	"github.com/contiv/contiv/mgmtfn/docker"
 	"github.com/contiv/contiv/netplugin/agent"
+	"github.com/contiv/contiv/netplugin/hostaccess"
 	"github.com/contiv/contiv/netplugin/metrics"
 	"github.com/contiv/contiv/netplugin/nameserver"
 )
@@ -114,6 +115,7 @@ func openSwitch(ctx context.Context, conf *config, log *logrus.Entry) (drivers.D
 	}
 	dp, err := ovs.New(ctx, ovs.Config{
 		Host: conf.host, RunDir: conf.ovsRunDir, DatapathType: conf.datapathType, VXLANPort: conf.vxlanPort, Log: log,
+		NoHostAccess: !conf.hostAccess,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the switch: %w", err)
@@ -163,6 +165,7 @@ func serve(ctx context.Context, conf *config, dp drivers.Datapath, log *logrus.E
 	}
 	group.Go(func() error { return cni.New(host, log).Serve(ctx, plugins) })
 	group.Go(func() error { return host.Run(ctx) })
+	group.Go(func() error { return hostaccess.Run(ctx, host, log) })
 	if interceptor, can := dp.(drivers.NameInterceptor); can {
 		group.Go(func() error { return names.Run(ctx, interceptor) })
 	}

@@ -31,6 +31,7 @@ const (
 	flagVXLANPort  = "vxlan-port"
 	flagUplinks    = "vlan-uplinks"
 	flagDriver     = "driver"
+	flagHostAccess = "host-access"
 	flagDatapath   = "datapath-type"
 	flagOVSRunDir  = "ovs-rundir"
 	flagDockerHost = "docker-host"
@@ -79,6 +80,8 @@ func flags() []cli.Flag {
 		text(groupSwitch, flagVXLANPort, "VXLAN_PORT", "4789", "UDP `PORT` of VXLAN"),
 		text(groupSwitch, flagUplinks, "VLAN_UPLINKS", "", "`INTERFACE[,...]` that lead to the VLAN fabric (only reported for now: VLAN networks come later)", "vlan-if"),
 		text(groupSwitch, flagDriver, "DRIVER", "ovs", "`NAME` of the datapath driver: ovs"),
+		&cli.BoolFlag{Name: flagHostAccess, EnvVars: []string{envPrefix + "HOST_ACCESS"}, Value: true, Category: groupSwitch,
+			Usage: "in forward mode routing containers get out through this host, by contivh0; --host-access=false removes what makes it so"},
 
 		text(groupDocker, flagDockerHost, "DOCKER_HOST", "unix:///var/run/docker.sock", "`URL` of the Docker Engine's API"),
 		text(groupDocker, flagDockerDir, "DOCKER_PLUGIN_DIR", "/run/docker/plugins", "`DIRECTORY` the engine looks for plugin sockets in"),
