@@ -159,6 +159,9 @@ func (d *Driver) review(ctx context.Context) error {
 	if err := d.writer.Wait(ctx, seq); err != nil {
 		return err
 	}
+	if d.cfg.DatapathType == DatapathNetdev {
+		d.forgetDecisions(ctx)
+	}
 	connections, err := d.control.connections(ctx, d.cfg.DatapathType)
 	if err != nil {
 		return fmt.Errorf("reading connections: %w", err)

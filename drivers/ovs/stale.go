@@ -7,9 +7,10 @@ import (
 )
 
 // The userspace datapath of Open vSwitch 3.1 now and then goes on to drop packets for the port of a service after the port
-// got its first provider, for as long as such packets come: what it decided for them before is not replaced, though
-// ovs-vswitchd itself decides anew (ofproto/trace shows it). TestServices saw it in one of three runs. Having all such
-// decisions forgotten helps; the first packet of each flow is decided again then.
+// got its first provider, or after the rule that denied them went, for as long as such packets come: what it decided for
+// them before is not replaced, though ovs-vswitchd itself decides anew (ofproto/trace shows it). TestServices saw it in one
+// of three runs, the matrix of policies in one of hundreds. Having all such decisions forgotten helps; the first packet of
+// each flow is decided again then, and none is lost.
 
 // servicesOpen tells whether ports of services begin or end to be served by these changes. Callers hold mu, before the
 // changes are made.
@@ -39,6 +40,6 @@ func (d *Driver) forgetDecisions(ctx context.Context) {
 		_ = client.Close()
 	}
 	if err != nil {
-		d.log.WithError(err).Warn("connections to a service that got its first provider may be dropped until nobody tries for ten seconds")
+		d.log.WithError(err).Warn("what was dropped before a change may be dropped after it until nobody tries for ten seconds")
 	}
 }
