@@ -13,7 +13,7 @@ func TestARPFloodAfterRestart(t *testing.T) {
 	c := start(t, sandbox.Config{Hosts: 2})
 	a, _, addr := pair(c)
 	answers := func() bool { // flows by which the switch of host 1 answers ARP
-		return strings.Contains(c.onHost(1, "ovs-ofctl", "-O", "OpenFlow13", "dump-flows", "contivVxlanBridge", "table=13"), "arp_op=1")
+		return strings.Contains(c.onHost(1, "ovs-ofctl", "-O", "OpenFlow13", "dump-flows", "contivVxlanBridge", "table=13"), "arp_tpa="+addr.String()+",arp_op=1")
 	}
 	if !answers() {
 		t.Fatal("the switch does not answer ARP in mode proxy")
