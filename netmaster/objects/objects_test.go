@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -524,4 +525,33 @@ func TestStoreGone(t *testing.T) {
 	b.refused(err, Unavailable, "creating tenant blue")
 	store.SetUnavailable(false)
 	b.tenant("blue")
+}
+
+// TestDeleteInfraNetwork: the hosts' own endpoints go with an infra network, containers keep it.
+func TestDeleteInfraNetwork(t *testing.T) {
+	b := newBed(t)
+	infra := net4("default:contivh1", "123.4.0.0/16")
+	infra.NwType = state.NetworkInfra
+	b.network(infra)
+	host := func(name string) *protocol.CreateEndpointRequest {
+		r := request(name, name, "contivh1", "")
+		r.ID.IfName = "contivh1"
+		return r
+	}
+	const hosts = 50 // more than one transaction holds
+	for i := range hosts {
+		name := fmt.Sprint("h", i)
+		b.host(name)
+		b.endpoint(host(name))
+	}
+	container := b.endpoint(request("h1", "c", "contivh1", ""))
+	_, err := b.DeleteNetwork(t.Context(), "default:contivh1")
+	b.refused(err, InUse, "active endpoints", fmt.Sprint(hosts+1))
+	b.remove(container)
+	b.ok(b.DeleteNetwork(t.Context(), "default:contivh1"))
+	b.view(func(m *ledger.Model) {
+		if n := m.Count(ledger.EndpointsOfHost("h7")); n != 0 {
+			t.Errorf("h7 has %d endpoints", n)
+		}
+	})
 }

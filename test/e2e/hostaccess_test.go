@@ -277,3 +277,8 @@ func TestHostAccessOff(t *testing.T) {
 		}
 	}
 }
+
+// TestHostAccessPage runs every command of docs/host-access.md.
+func TestHostAccessPage(t *testing.T) {
+	runPage(t, "host-access.md", 8, "20.1.1.0/24 via 132.1.1.1", "2 received")
+}
