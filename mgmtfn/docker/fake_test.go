@@ -64,7 +64,7 @@ func (c *fakeCluster) addNetwork(tenant, name, subnet string, vni uint32, more .
 	})
 }
 
-func (c *fakeCluster) addGroup(tenant, network, name string) { //nolint:unparam // a helper for more tests than these
+func (c *fakeCluster) addGroup(tenant, network, name string) {
 	c.update(func(catalog *mgmtfn.Catalog) {
 		catalog.Groups = append(catalog.Groups, protocol.Group{Tenant: tenant, Name: name, Network: network, Tag: name + "." + tenant})
 	})
