@@ -82,7 +82,14 @@ func (c *cluster) waitReady() {
 
 // TestRestartsLoseNothing kills and restarts the agent and netmaster under a probe of 1 ms: no packet is lost.
 func TestRestartsLoseNothing(t *testing.T) {
-	c := start(t, sandbox.Config{Hosts: 2})
+	for _, mode := range forwardModes {
+		t.Run(mode, func(t *testing.T) { restartsLoseNothing(t, mode) })
+	}
+}
+
+func restartsLoseNothing(t *testing.T, mode string) {
+	t.Helper()
+	c := start(t, sandbox.Config{Hosts: 2, FwdMode: mode})
 	a, b, addr := pair(c)
 	for _, disturbance := range []struct {
 		name string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/contiv/contiv/install/sandbox"
 	"github.com/contiv/contiv/netmaster/client"
+	"github.com/contiv/contiv/state"
 )
 
 // columns splits a line of a netctl table.
@@ -26,7 +27,14 @@ func lines(output string) []string { return strings.Split(strings.TrimSpace(outp
 // TestTutorial is part A of the golden tutorial with workloads attached through CNI: steps A1, A3, A4, A7 to A13,
 // A15 to A17, A27 to A29 and A31. The steps that are about docker are in TestDockerTutorial.
 func TestTutorial(t *testing.T) {
-	c := start(t, sandbox.Config{Hosts: 3})
+	for _, mode := range forwardModes {
+		t.Run(mode, func(t *testing.T) { playTutorial(t, mode) })
+	}
+}
+
+func playTutorial(t *testing.T, mode string) {
+	t.Helper()
+	c := start(t, sandbox.Config{Hosts: 3, FwdMode: mode})
 	if got := c.ok("version"); !strings.Contains(got, "Client Version:") || !strings.Contains(got, "\n\nServer Version:") {
 		t.Errorf("A1: netctl version printed %q", got)
 	}
@@ -46,7 +54,8 @@ func TestTutorial(t *testing.T) {
 			t.Errorf("A7: MTU of %s is not 1450: %s", w.Name, link)
 		}
 	}
-	if output, err := c.exec("contiv-c2", "ping", "-c", "3", "-i", "0.1", "10.1.2.1"); err != nil || !strings.Contains(output, "ttl=64") {
+	ttl := map[string]string{state.ForwardBridge: "ttl=64", state.ForwardRouting: "ttl=63"}[mode] // a router counts as a hop
+	if output, err := c.exec("contiv-c2", "ping", "-c", "3", "-i", "0.1", "10.1.2.1"); err != nil || !strings.Contains(output, ttl) {
 		t.Errorf("A8: ping from c2 to c1: %v\n%s", err, output)
 	}
 	checkInspect(t, c)
