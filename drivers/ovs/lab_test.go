@@ -82,6 +82,7 @@ func newHost(tb testing.TB, underlay string, number int) *labHost {
 		port := fmt.Sprintf("p%d", number)
 		run(tb, "ip", "link", "add", port, "netns", underlay, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
 		run(tb, "ip", "-n", underlay, "link", "set", port, "master", "br0", "up")
+		run(tb, "ip", "netns", "exec", h.ns, "sysctl", "-qw", "net.ipv4.conf.eth0.arp_ignore=1") // else it answers for br-phy
 		run(tb, "ip", "-n", h.ns, "link", "set", "eth0", "up")
 		h.vsctl("add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone", "--", "add-port", "br-phy", "eth0")
 		run(tb, "ip", "-n", h.ns, "addr", "add", h.vtep+"/24", "dev", "br-phy")

@@ -235,8 +235,19 @@ func (s *Sandbox) addUnderlayBridge(ctx context.Context, host int) error {
 		if waitErr := waitFor(ctx, func() bool { err = addAddr(physicalBridge, s.vtepAddr(host)); return err == nil }); waitErr != nil {
 			return fmt.Errorf("underlay bridge of host %d: %w", host, err)
 		}
-		return nil
+		return answerOwnARPOnly(hostUnderlayLink)
 	})
+}
+
+// answerOwnARPOnly keeps the kernel from answering on a link for the addresses of others. What comes through a link that is
+// in a bridge the kernel sees as well: it would answer for the bridge's address with the link's own MAC address, and who
+// takes that answer for the later one sends where nobody listens.
+func answerOwnARPOnly(link string) error {
+	const only = "1" // if the address is that of the link asked on
+	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+link+"/arp_ignore", []byte(only), 0o644); err != nil { //nolint:gosec // of /proc/sys
+		return fmt.Errorf("having %s answer ARP only for itself: %w", link, err)
+	}
+	return nil
 }
 
 // Stop ends a component cleanly; after StopGrace it is killed.

@@ -141,9 +141,23 @@ func (c *cluster) suffer(day badDay, addr netip.Addr) cost {
 		c.eventually(20*time.Second, "traffic", func() bool { _, err := c.exec("a", "ping", "-c", "1", "-W", "1", addr.String()); return err == nil })
 	}
 	around()
-	got.stream, got.probe = stream.Stop(), p.Stop()
+	got.stream = stream.Stop()
+	if got.stream.Err != nil {
+		c.showPaths()
+	}
+	got.probe = p.Stop()
 	c.t.Logf("%s: probes %v; stream %v; agents' CPU %.0f %%", day.name, got.probe, got.stream, got.cpu)
 	return got
+}
+
+// showPaths logs what the switches of both hosts do to packets now.
+func (c *cluster) showPaths() {
+	c.t.Helper()
+	for host := 1; host <= 2; host++ {
+		c.t.Logf("host %d:\n%s", host, c.onHost(host, "bash", "-c", `c=$(ls -t "$OVS_RUNDIR"/ovs-vswitchd*.ctl | head -1)
+for x in "dpctl/dump-flows -m" dpctl/dump-conntrack tnl/neigh/show dpctl/show; do echo "## $x"; ovs-appctl -t $c $x; done
+ip neigh; ip -br addr; ovs-ofctl -O OpenFlow13 dump-flows contivVxlanBridge`))
+	}
 }
 
 // away kills a component of a host and starts it again after a while.
