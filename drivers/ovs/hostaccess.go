@@ -216,7 +216,7 @@ func (d *Driver) ensureHostLink(ctx context.Context, want *pipeline.HostAccess) 
 			return fmt.Errorf("a link %s exists that Contiv did not make: rename or remove it, or start with --host-access=false", HostLink)
 		}
 		d.setHostPort(0)
-		if _, err := d.db.RemovePort(ctx, hostPort, nil); err != nil {
+		if err := d.unplugHost(ctx); err != nil {
 			return err
 		}
 		if err := d.links.removeLeftOver(hostPort); err != nil {
@@ -299,6 +299,15 @@ func (m *linkMaker) setAddresses(link netlink.Link, want []netip.Prefix) error {
 	return nil
 }
 
+// unplugHost takes the port from the switch and returns when it is gone, so that one of its name can be added.
+func (d *Driver) unplugHost(ctx context.Context) error {
+	removed, err := d.db.RemovePort(ctx, hostPort, nil)
+	if err != nil || !removed {
+		return err
+	}
+	return d.db.Settle(ctx)
+}
+
 // ensureHostPort plugs the link into the switch and answers its number.
 func (d *Driver) ensureHostPort(ctx context.Context) (int, error) {
 	port, err := d.db.Port(ctx, hostPort)
@@ -308,7 +317,7 @@ func (d *Driver) ensureHostPort(ctx context.Context) (int, error) {
 	case port == nil:
 		return d.db.AddPort(ctx, switchdb.Port{Name: hostPort, Request: hostPortNumber}, nil)
 	case port.Number <= 0: // the device was away; the switch opens a port that is added
-		if _, err := d.db.RemovePort(ctx, hostPort, nil); err != nil {
+		if err := d.unplugHost(ctx); err != nil {
 			return 0, err
 		}
 		return d.db.AddPort(ctx, switchdb.Port{Name: hostPort, Request: hostPortNumber}, nil)
