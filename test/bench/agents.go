@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 type simulated struct {
 	host        string
 	attachments []protocol.Attachment
+	rules       atomic.Int64 // updates with a rule in them
 }
 
 func (a *simulated) Describe(context.Context) (protocol.RegisterRequest, error) {
@@ -32,12 +35,17 @@ func (*simulated) Registered(context.Context, protocol.RegisterRequest, protocol
 	return nil
 }
 
-func (*simulated) Apply(context.Context, drivers.Update) ([]protocol.NotRealised, error) {
+func (a *simulated) Apply(_ context.Context, update drivers.Update) ([]protocol.NotRealised, error) {
+	of := func(ref drivers.Ref) bool { return ref.Kind == protocol.KindRule }
+	if slices.ContainsFunc(update.Gone, of) || slices.ContainsFunc(slices.Collect(maps.Keys(update.Set)), of) {
+		a.rules.Add(1)
+	}
 	return nil, nil
 }
 
 // fleet is many agents in this process, each with the session that netplugin has and a connection of its own.
 type fleet struct {
+	agents   []*simulated
 	sessions []*session.Session
 	received atomic.Int64 // bytes, by all of them
 	cancel   context.CancelFunc
@@ -47,7 +55,7 @@ type fleet struct {
 
 // startFleet runs the agents; they go on over restarts of netmaster until stop.
 func startFleet(ctx context.Context, m *master, agents []*simulated) (*fleet, error) {
-	f := &fleet{}
+	f := &fleet{agents: agents}
 	ctx, f.cancel = context.WithCancel(ctx)
 	for _, agent := range agents {
 		s, err := session.New(session.Config{

@@ -45,13 +45,9 @@ func attach(width int) func(context.Context, *bench) ([]pair, error) {
 }
 
 func comparePlugins(ctx context.Context, s *sandbox.Sandbox, count, width int, reference, ours plugin) ([]pair, error) {
-	var spaces []string
-	for i := range width {
-		name := fmt.Sprintf("bench-%d-w-cni%d", os.Getpid(), i)
-		if output, err := exec.CommandContext(ctx, "ip", "netns", "add", name).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("making a namespace: %w: %s", err, output)
-		}
-		spaces = append(spaces, name)
+	spaces, err := makeSpaces(ctx, width)
+	if err != nil {
+		return nil, err
 	}
 	var pairs []pair
 	for round := -1; round < count; round++ { // the first round warms up
@@ -73,6 +69,18 @@ func comparePlugins(ctx context.Context, s *sandbox.Sandbox, count, width int, r
 	return pairs, nil
 }
 
+// makeSpaces makes namespaces that go with the sandbox.
+func makeSpaces(ctx context.Context, count int) (names []string, err error) {
+	for i := range count {
+		name := fmt.Sprintf("bench-%d-w-cni%d", os.Getpid(), i)
+		if output, err := exec.CommandContext(ctx, "ip", "netns", "add", name).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("making a namespace: %w: %s", err, output)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
 // runAll runs a command for every namespace at once.
 func (p plugin) runAll(ctx context.Context, s *sandbox.Sandbox, command string, spaces []string, round int) error {
 	var wg sync.WaitGroup
@@ -81,7 +89,7 @@ func (p plugin) runAll(ctx context.Context, s *sandbox.Sandbox, command string, 
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			errs[i] = p.run(ctx, s, command, space, fmt.Sprintf("bench-%d-%d", round+1, i))
+			errs[i] = p.run(ctx, s, 1, command, space, fmt.Sprintf("bench-%d-%d", round+1, i))
 		}()
 	}
 	wg.Wait()
@@ -93,7 +101,7 @@ func (p plugin) runAll(ctx context.Context, s *sandbox.Sandbox, command string, 
 	return nil
 }
 
-func (p plugin) run(ctx context.Context, s *sandbox.Sandbox, command, space, id string) error {
+func (p plugin) run(ctx context.Context, s *sandbox.Sandbox, host int, command, space, id string) error {
 	cmd := exec.CommandContext(ctx, p.binary)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Env = append(cmd.Env, "CNI_COMMAND="+command, "CNI_CONTAINERID="+id, "CNI_NETNS=/run/netns/"+space, "CNI_IFNAME=eth0",
@@ -101,7 +109,7 @@ func (p plugin) run(ctx context.Context, s *sandbox.Sandbox, command, space, id 
 	cmd.Stdin = bytes.NewBufferString(p.config)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := s.InsideHost(1, cmd.Start); err != nil {
+	if err := s.InsideHost(host, cmd.Start); err != nil {
 		return fmt.Errorf("starting %s: %w", filepath.Base(p.binary), err)
 	}
 	if err := cmd.Wait(); err != nil {

@@ -28,7 +28,7 @@ func installFlows(ctx context.Context, b *bench) ([]pair, error) {
 	}
 	defer down(s)
 	ovs := filepath.Join(s.Dir(), "h1", "ovs")
-	lab := &throughputLab{Sandbox: s}
+	lab := &lab{Sandbox: s}
 	if err := lab.onHost(ctx, 1, "ovs-vsctl", "add-br", flowBridge, "--", "set", "bridge", flowBridge, "datapath_type=netdev",
 		"fail_mode=secure", "protocols=OpenFlow10,OpenFlow13"); err != nil {
 		return nil, err

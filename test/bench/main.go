@@ -72,6 +72,7 @@ func run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "%s: %s ...\n", r.id, r.what)
 		measured, err := r.measure(ctx, b)
 		if err != nil {
+			_ = table.Flush() // what there is
 			return fmt.Errorf("%s (%s): %w", r.id, r.what, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s took %.0fs\n", r.id, r.what, time.Since(begin).Seconds())
