@@ -139,6 +139,7 @@ func TestCounters(t *testing.T) {
 	h.startSwitch()
 	waitFor(t, 10*time.Second, "the flows to be back", func() bool { return d.Status().Realised == w.position() })
 	run(t, "ip", "-n", a.ns, "neigh", "replace", b.ip(), "lladdr", b.port.MAC, "dev", "eth0")
+	waitFor(t, 10*time.Second, "the ports to be open", func() bool { return ping(t, a.ns, b.ip(), "-c", "1", "-W", "0.1") == 1 })
 	datagrams(t, a, b, 2000, 6, 100)
 	datagrams(t, a, b, 1001, 1, 100)
 	counts(t, d, map[string]uint64{"blue:p:1": 3, "blue:p:2": 21}, map[string]uint64{"policy": 21, "spoof": 2})

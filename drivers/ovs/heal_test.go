@@ -94,13 +94,18 @@ func TestStatistics(t *testing.T) {
 	mustPing(t, a, b)
 	run(t, "ip", "netns", "exec", a.ns, "ping", "-q", "-c", "1", "-s", "1000", b.ip())
 	run(t, "ip", "netns", "exec", a.ns, "bash", "-c", "for i in {1..50}; do echo -n x > /dev/udp/"+b.ip()+"/9; done || true")
-	all, err := d.Statistics(t.Context())
-	counted := all.Endpoints
-	if err != nil || len(counted) != 2 || counted[0].ID != a.port.ID || counted[1].ID != b.port.ID {
-		t.Fatalf("%+v, %v", counted, err)
-	}
-	from, to := counted[0], counted[1]
-	if from.TxPackets < 50 || to.RxPackets < 50 || from.TxBytes < 1000 || to.RxBytes < 1000 || from.RxBytes < 1000 {
-		t.Errorf("sender %+v, receiver %+v", from, to)
-	}
+	var from, to protocol.EndpointCounters
+	defer func() {
+		if t.Failed() {
+			t.Logf("sender %+v, receiver %+v", from, to)
+		}
+	}()
+	waitFor(t, 10*time.Second, "the counters to show what was sent", func() bool {
+		counted, err := d.Statistics(t.Context())
+		if err != nil || len(counted.Endpoints) != 2 || counted.Endpoints[0].ID != a.port.ID || counted.Endpoints[1].ID != b.port.ID {
+			t.Fatalf("%+v, %v", counted, err)
+		}
+		from, to = counted.Endpoints[0], counted.Endpoints[1]
+		return from.TxPackets >= 50 && to.RxPackets >= 50 && from.TxBytes >= 1000 && to.RxBytes >= 1000 && from.RxBytes >= 1000
+	})
 }
