@@ -158,9 +158,9 @@ func (c *Conn) shakeHands(ctx context.Context, opts Options) error {
 		return err
 	}
 	if opts.Quiet {
-		return nil
+		return c.confirm(ctx, configure(false))
 	}
-	return c.confirm(ctx, wantPackets, controllerID(opts.ControllerID))
+	return c.confirm(ctx, configure(true), controllerID(opts.ControllerID))
 }
 
 // Features are what the switch told of itself.

@@ -35,6 +35,7 @@ const (
 	FieldIPDSCP
 	FieldIPProto
 	FieldIPTTL
+	FieldIPFrag
 	FieldTCPSrc
 	FieldTCPDst
 	FieldTCPFlags
@@ -72,6 +73,7 @@ const (
 	formatIP
 	formatState
 	formatTCPFlags
+	formatFrag
 )
 
 // classEricsson is the plain class of two neighbour discovery fields, a number of Open vSwitch's own.
@@ -157,6 +159,7 @@ func makeFields() [numFields]fieldInfo {
 		FieldIPDSCP:    {basic, of.OXM_FIELD_IP_DSCP, 1, 6, "nw_tos", "ip_dscp", "OXM_OF_IP_DSCP", formatDec},
 		FieldIPProto:   {basic, of.OXM_FIELD_IP_PROTO, 1, 8, "nw_proto", "nw_proto", "NXM_OF_IP_PROTO", formatDec},
 		FieldIPTTL:     {nx, of.NXM_NX_IP_TTL, 1, 8, "nw_ttl", "nw_ttl", "NXM_NX_IP_TTL", formatDec},
+		FieldIPFrag:    {nx, of.NXM_NX_IP_FRAG, 1, 8, "nw_frag", "nw_frag", "NXM_NX_IP_FRAG", formatFrag},
 		FieldTCPSrc:    {basic, of.OXM_FIELD_TCP_SRC, 2, 16, "tp_src", "tcp_src", "NXM_OF_TCP_SRC", formatDec},
 		FieldTCPDst:    {basic, of.OXM_FIELD_TCP_DST, 2, 16, "tp_dst", "tcp_dst", "NXM_OF_TCP_DST", formatDec},
 		FieldTCPFlags:  {nx, of.NXM_NX_TCP_FLAGS, 2, 12, "tcp_flags", "tcp_flags", "NXM_NX_TCP_FLAGS", formatTCPFlags},
@@ -201,7 +204,7 @@ var printOrder = [...]Field{
 	FieldReg0 + 8, FieldReg0 + 9, FieldReg0 + 10, FieldReg0 + 11, FieldReg0 + 12, FieldReg0 + 13, FieldReg0 + 14, FieldReg0 + 15,
 	FieldTunID, FieldTunSrc, FieldTunDst, FieldTunSrc6, FieldTunDst6, FieldMetadata, FieldInPort, FieldVLAN,
 	FieldEthSrc, FieldEthDst, FieldIPSrc, FieldIPDst, FieldIP6Src, FieldIP6Dst, FieldARPSpa, FieldARPTpa, FieldIPProto, FieldARPOp,
-	FieldARPSha, FieldARPTha, FieldIPDSCP, FieldIPTTL, FieldTCPSrc, FieldTCPDst, FieldTCPFlags, FieldUDPSrc, FieldUDPDst,
+	FieldARPSha, FieldARPTha, FieldIPDSCP, FieldIPTTL, FieldIPFrag, FieldTCPSrc, FieldTCPDst, FieldTCPFlags, FieldUDPSrc, FieldUDPDst,
 	FieldSCTPSrc, FieldSCTPDst,
 	FieldICMPType, FieldICMPCode, FieldICMP6Type, FieldICMP6Code, FieldNDTarget, FieldNDSll, FieldNDTll, FieldNDFlags, FieldNDOption,
 }

@@ -91,3 +91,15 @@ func IPDSCP(v uint8) Term { return Whole(FieldIPDSCP).Is(uint64(v)) }
 
 // IPTTL matches the time to live, or hop limit. Needs the EthType of either IP.
 func IPTTL(v uint8) Term { return number(FieldIPTTL, uint64(v)) }
+
+// FirstFragment matches the first fragment of an IP packet that comes in several. Needs the EthType of either IP.
+func FirstFragment() Term { return number(FieldIPFrag, fragFirst) }
+
+// LaterFragment matches the other fragments, which have no header of what is inside. Needs the EthType of either IP.
+func LaterFragment() Term { return number(FieldIPFrag, fragLater) }
+
+// What Open vSwitch has for them: any fragment (1), and not the first (2).
+const (
+	fragFirst = 1
+	fragLater = 3
+)

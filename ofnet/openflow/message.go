@@ -244,11 +244,21 @@ func hello(buf []byte, xid uint32) ([]byte, error) {
 	return appendMessage(buf, msg)
 }
 
-// wantPackets makes the switch send packet-ins on a management socket, which it does not by itself.
-func wantPackets(buf []byte, xid uint32) ([]byte, error) {
-	msg := of.NewSetConfig()
-	msg.MissSendLen, msg.Xid = of.OFPCML_NO_BUFFER, xid
-	return appendMessage(buf, msg)
+// fragNXMatch is the way of Open vSwitch to match fragments (OFPC_FRAG_NX_MATCH of its nicira-ext.h): the first one with
+// ports and types, the others without. By default no fragment has them, and none meets a rule about them.
+const fragNXMatch = 3
+
+// configure tells the switch how to match fragments, which counts for the bridge, and whether to send packet-ins on this
+// connection; on a management socket it does not by itself.
+func configure(packets bool) encoder {
+	return func(buf []byte, xid uint32) ([]byte, error) {
+		msg := of.NewSetConfig()
+		msg.Flags, msg.Xid = fragNXMatch, xid
+		if packets {
+			msg.MissSendLen = of.OFPCML_NO_BUFFER
+		}
+		return appendMessage(buf, msg)
+	}
 }
 
 // controllerID names the connection for punts.

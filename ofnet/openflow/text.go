@@ -88,6 +88,10 @@ func (t *Term) appendText(out []byte) []byte {
 		return appendFlags(out, t, 4, stateNames)
 	case info.format == formatTCPFlags:
 		return appendFlags(out, t, 2, tcpFlagNames)
+	case info.format == formatFrag && t.value[0] == fragLater:
+		return append(out, "later"...)
+	case info.format == formatFrag && t.value[0] == fragFirst:
+		return append(out, "first"...)
 	case t.field == FieldIPDSCP: // as the byte it is a part of
 		return strconv.AppendUint(out, uint64(t.value[0])<<2, 10)
 	}

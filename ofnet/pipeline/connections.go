@@ -27,6 +27,13 @@ func (u *unit) connections() {
 		u.add(base, tableCTState, 110, in(of.CTNew, 0, regProbe.Is(1)), nothing, 0) // its connection has gone
 		u.add(base, tableCTState, 100, in(of.CTNew, 0), of.Do(of.Resubmit(tableAffinity)), tableAffDNAT)
 
+		// The userspace datapath tracks a packet whole and goes on with its fragments, of which only the first has what
+		// rules ask for. The others are allowed: the tracker, to which what is allowed comes once more, holds them until
+		// the first is there, and forgets them without it. A first one that is denied must not come to the tracker: it
+		// would make them whole, and allowed.
+		u.add(base, tablePolicy, 1000, in(0, 0, of.LaterFragment()), nothing, tableCTCommit)
+		u.drop(dropPolicy, tableDeny, 120, in(of.CTEst, 0, of.FirstFragment()))
+
 		remember := of.CT{Commit: true, Table: tableSvcSNAT, ZoneFrom: zone, Exec: of.Do(
 			of.Move(regSrcClass.Range(), markOrigin), of.Move(regRuleID.Range(), labelRuleID), markBlocked.Load(0))}
 		u.add(base, tableCTCommit, 100, in(of.CTNew, 0), of.Do(remember.Action()), 0)

@@ -269,7 +269,7 @@ func checkOneOwner(t *testing.T, s *State, p *Program) {
 		t.Fatalf("%d groups of all units, %d different ones", groups, len(p.Groups))
 	}
 	for k := range p.Flows {
-		if k.Table == tablePolicy && k.Priority != 0 {
+		if p.Flows[k].Cookie&CookieCategoryMask>>32 == categoryPolicy {
 			count++
 		}
 	}

@@ -58,6 +58,7 @@ func TestTraffic(t *testing.T) {
 		if mode == protocol.ARPFlood {
 			continue
 		}
+		l.fragments(t, w, a)
 		for to, mac := range map[string]string{"10.1.0.4": macR, "fd00::4": macR} {
 			_ = l.ping(a, to, "0.3") // nobody is there, but the switch knows where it would be
 			if got := l.Run("ip", "-n", a, "neigh", "show", to, "dev", "eth0"); !strings.Contains(got, mac) || strings.Contains(got, "router") {
@@ -98,5 +99,37 @@ func TestTwoHosts(t *testing.T) {
 		one.install(t, Compile(w.State))
 		// The switch looks at flows in use again a moment after the tables changed.
 		one.Wait(mode+" end of answers to a peer that is not known", func() bool { return one.ping(r, "10.1.0.2", "0.3") != nil })
+	}
+}
+
+// fragments: a packet in parts is denied like a whole one, though only its first part has what a rule asks for.
+func (l *lab) fragments(t *testing.T, w *world, from string) {
+	t.Helper()
+	echo, echo6 := uint8(8), uint8(128)
+	big := func(to string) error {
+		_, err := l.Try("nsenter", "--net=/run/netns/"+from, "ping", "-s", "4000", "-c", "1", "-W", "2", to)
+		return err
+	}
+	for _, to := range []string{"10.1.0.3", "fd00::3"} {
+		if err := big(to); err != nil {
+			t.Errorf("fragments to %s: %v", to, err)
+		}
+	}
+	w.rule(protocol.Rule{ID: 2, Priority: 2, Action: "deny", Src: anyPeer, Dst: identities(7), Protocols: []uint8{1}, ICMPType: &echo})
+	w.rule(protocol.Rule{ID: 3, Priority: 2, Action: "deny", Src: anyPeer, Dst: identities(7), Protocols: []uint8{58}, ICMPType: &echo6})
+	l.becomes(t, w, "a deny to hold for fragments", func(to string) bool { return big(to) != nil })
+	w.rule(protocol.Rule{ID: 2, Priority: 3, Action: "allow", Src: anyPeer, Dst: identities(7), Protocols: []uint8{1}, ICMPType: &echo})
+	w.rule(protocol.Rule{ID: 3, Priority: 3, Action: "allow", Src: anyPeer, Dst: identities(7), Protocols: []uint8{58}, ICMPType: &echo6})
+	w.rule(protocol.Rule{ID: 4, Priority: 1, Action: "deny", Src: anyPeer, Dst: identities(7)})
+	l.becomes(t, w, "an allow to hold for fragments", func(to string) bool { return big(to) == nil })
+}
+
+// becomes installs the world, as the driver does, and waits until it is true of the neighbour's addresses.
+func (l *lab) becomes(t *testing.T, w *world, what string, is func(to string) bool) {
+	t.Helper()
+	l.install(t, Compile(w.State))
+	l.Appctl("revalidator/purge")
+	for _, to := range []string{"10.1.0.3", "fd00::3"} {
+		l.Wait(what+" to "+to, func() bool { return is(to) })
 	}
 }
