@@ -243,7 +243,7 @@ func (s *Sandbox) addUnderlayBridge(ctx context.Context, host int) error {
 // in a bridge the kernel sees as well: it would answer for the bridge's address with the link's own MAC address, and who
 // takes that answer for the later one sends where nobody listens.
 func answerOwnARPOnly(link string) error {
-	const only = "1" // if the address is that of the link asked on
+	const only = "1"                                                                                         // if the address is that of the link asked on
 	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+link+"/arp_ignore", []byte(only), 0o644); err != nil { //nolint:gosec // of /proc/sys
 		return fmt.Errorf("having %s answer ARP only for itself: %w", link, err)
 	}
