@@ -11,28 +11,24 @@ import (
 	"github.com/contiv/contiv/test/probe"
 )
 
-// lost counts the probes of 1 ms that kill -9 and restart of a component cost between two hosts, all rounds together:
+// lost counts the probes of 1 ms that kill -9 and restart of a component cost between two hosts, with rules, all rounds together:
 // a median would hide the one that matters.
 func lost(component sandbox.Component) func(context.Context, *bench) ([]pair, error) {
 	return func(ctx context.Context, b *bench) ([]pair, error) {
-		s, err := up(ctx, b, sandbox.Config{Hosts: 2})
+		l, err := newLab(ctx, b, sandbox.Config{Hosts: 2})
 		if err != nil {
 			return nil, err
 		}
-		defer down(s)
-		if err := netctl(ctx, s, "network", "create", "--subnet=10.1.2.0/24", "bench"); err != nil {
+		defer l.close()
+		if err := l.guarded(ctx); err != nil {
 			return nil, err
 		}
-		if _, err := s.Run(ctx, sandbox.Workload{Name: "a", Host: 1, Network: "bench"}); err != nil {
-			return nil, fmt.Errorf("starting a workload: %w", err)
-		}
-		far, err := s.Run(ctx, sandbox.Workload{Name: "b", Host: 2, Network: "bench"})
-		if err != nil {
-			return nil, fmt.Errorf("starting a workload: %w", err)
+		if err := l.start(ctx, sandbox.Workload{Name: "a", Host: 1, Group: "guarded"}, sandbox.Workload{Name: "b", Host: 2, Group: "guarded"}); err != nil {
+			return nil, err
 		}
 		total := 0
 		for range b.pairs {
-			result, err := killUnderProbe(ctx, s, component, netip.MustParseAddr(far.Addresses[0]))
+			result, err := killUnderProbe(ctx, l.Sandbox, component, netip.MustParseAddr(l.addrs["b"]))
 			if err != nil {
 				return nil, err
 			}
