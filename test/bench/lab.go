@@ -167,7 +167,7 @@ func (l *lab) output(ctx context.Context, host int, args ...string) (string, err
 	if err != nil {
 		return "", fmt.Errorf("on host %d: %v: %w: %s", host, args, err, output)
 	}
-	return string(output), nil
+	return output, nil
 }
 
 // flows counts those of a host's bridge, of one table or of all (-1).
