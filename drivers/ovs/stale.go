@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"strings"
 
 	"github.com/contiv/contiv/ofnet/pipeline"
 )
@@ -32,14 +33,35 @@ func (d *Driver) servicesOpen(c *pipeline.Changes) bool {
 	return false
 }
 
-// forgetDecisions has the datapath ask again what to do with the packets of each flow.
+// forgetDecisions has the datapath ask again what to do with the packets of each flow, if it drops any that rules or
+// services were asked about. It costs traffic that comes just then a few packets now and then, after a restart of the agent
+// in one of four, so it is not done for nothing.
 func (d *Driver) forgetDecisions(ctx context.Context) {
 	client, err := d.control.vswitchd(ctx)
 	if err == nil {
+		defer client.Close() //nolint:errcheck // a request and its answer
+		var flows string
+		if flows, err = client.Call(ctx, "dpctl/dump-flows"); err == nil && !dropsTracked(flows) {
+			return
+		}
 		_, err = client.Call(ctx, "revalidator/purge")
-		_ = client.Close()
 	}
 	if err != nil {
 		d.log.WithError(err).Warn("what was dropped before a change may be dropped after it until nobody tries for ten seconds")
 	}
+}
+
+// dropsTracked tells whether one of the datapath's flows, a line each, drops packets that came back from connection
+// tracking: whose actions neither send nor go on.
+func dropsTracked(flows string) bool {
+	for line := range strings.Lines(flows) {
+		match, actions, ok := strings.Cut(strings.TrimSpace(line), "actions:")
+		if !ok || strings.Contains(match, "recirc_id(0)") {
+			continue
+		}
+		if actions == "drop" || strings.HasPrefix(actions, "ct(commit") && !strings.Contains(actions, "),") {
+			return true
+		}
+	}
+	return false
 }
