@@ -172,10 +172,15 @@ func serveDNS(t *testing.T, w *workload, address string, asked *atomic.Int64) st
 	var packets net.PacketConn
 	var listener net.Listener
 	err := w.inside(func() (err error) {
-		if packets, err = net.ListenPacket("udp", address); err != nil {
-			return err
+		for range 10 { // a port that is free for UDP may be taken for TCP
+			if packets, err = net.ListenPacket("udp", address); err != nil {
+				return err
+			}
+			if listener, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+				return nil
+			}
+			_ = packets.Close()
 		}
-		listener, err = net.Listen("tcp", packets.LocalAddr().String())
 		return err
 	})
 	if err != nil {
