@@ -32,7 +32,7 @@ func growth() *experiment {
 		if err := l.steady(ctx, 1, 2); err != nil {
 			return nil, err
 		}
-		base, err := l.flows(ctx, 1, -1)
+		base, err := l.otherFlows(ctx, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -50,20 +50,30 @@ func growth() *experiment {
 		if err != nil {
 			return nil, err
 		}
-		all, err := l.flows(ctx, 1, -1)
+		others, err := l.otherFlows(ctx, 1)
 		if err != nil {
 			return nil, err
 		}
 		const networks, local, remote = 1, growthGroups * growthAfter, growthGroups * growthAfter
 		out := figures{}
 		out.add("policy", before, after)
-		out.add("formula", 4*networks+9*local+4*remote, all-base-(after-1)) // the one that is there always is in the base
+		out.add("formula", 4*networks+9*local+4*remote, others-base)
 		return out, nil
 	}}
 }
 
 // policyTable is the number of table POLICY.
 const policyTable = 50
+
+// otherFlows counts those of a host but for the rules.
+func (l *lab) otherFlows(ctx context.Context, host int) (float64, error) {
+	all, err := l.flows(ctx, host, -1)
+	if err != nil {
+		return 0, err
+	}
+	rules, err := l.flows(ctx, host, policyTable)
+	return all - rules, err
+}
 
 func (l *lab) growthIntent(ctx context.Context) error {
 	if err := l.network(ctx, "bench", "10.1.0.0/16"); err != nil {
