@@ -35,7 +35,7 @@ func (d *Driver) servicesOpen(c *pipeline.Changes) bool {
 
 // forgetDecisions has the datapath ask again what to do with the packets of each flow, if it drops any that rules or
 // services were asked about. It costs traffic that comes just then a few packets now and then, after a restart of the agent
-// in one of four, so it is not done for nothing.
+// in one of three, so it is not done for nothing.
 func (d *Driver) forgetDecisions(ctx context.Context) {
 	client, err := d.control.vswitchd(ctx)
 	if err == nil {
